@@ -1,0 +1,1 @@
+//! Commands, settings, demo, generator.

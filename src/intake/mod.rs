@@ -1,0 +1,3 @@
+//! Bytes → input: consumer, consent barrier, owner check, strays.
+
+pub mod source;

@@ -1,0 +1,87 @@
+//! What `judge` answers: one judgement with everything that the records must be able to say.
+
+use crate::message::Name;
+
+/// The closed set of reasons (contract.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Reason {
+    Approved = 0,
+    Released = 1,
+    Planned = 2,
+    Held = 3,
+    Duplicate = 4,
+    Expired = 5,
+    Cancelled = 6,
+    Stopped = 7,
+    SuppressionList = 8,
+    Consent = 9,
+    ConsentExpired = 10,
+    Preference = 11,
+    Holdout = 12,
+    CoolOff = 13,
+    RedundantOffer = 14,
+    Sequence = 15,
+    Cap = 16,
+    Gap = 17,
+    Pressure = 18,
+    BackOff = 19,
+    Mix = 20,
+    Spend = 21,
+    QuietHours = 22,
+    Capacity = 23,
+    Arbitration = 24,
+    DeferralLimit = 25,
+    PolicyError = 26,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    Approved,
+    Suppressed,
+    /// Not terminal: it will be judged again.
+    Deferred,
+    /// A contact given back; appears in decision records only.
+    Released,
+}
+
+/// One rule (or built-in step, then `rule` is none) that blocked on one channel, with its working.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block {
+    pub rule: Option<Name>,
+    pub reason: Reason,
+    pub channel: Name,
+    pub count: Option<i64>,
+    pub limit: Option<i64>,
+    pub window_start_ms: Option<i64>,
+    pub window_end_ms: Option<i64>,
+    /// When this rule alone would pass if nothing else were approved; none: no known end.
+    pub free_at_ms: Option<i64>,
+    pub shadow: bool,
+}
+
+/// The outcome for one intent at one instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    pub verdict: Verdict,
+    /// The channel judged: a fallback's name where one was taken, else the requested one.
+    pub channel: Name,
+    pub reason: Reason,
+    /// Id of the deciding rule.
+    pub rule: Option<Name>,
+    /// Every rule that blocked, on each channel tried.
+    pub blocked_by: Vec<Block>,
+    /// When this intent would pass if nothing else were approved meanwhile (without jitter; none where it expires first).
+    pub next_eligible_at_ms: Option<i64>,
+    /// For `Deferred`: when it is judged again (jitter included); none: waits for an event.
+    pub wake_at_ms: Option<i64>,
+    /// For `Approved`: header `forbear-valid-until`.
+    pub valid_until_ms: Option<i64>,
+    /// For `Approved`: what the ledger keeps of it.
+    pub cost_micros: i64,
+    /// The class it was judged as, and whether its class was missing or undeclared.
+    pub class: Name,
+    pub class_was_unknown: bool,
+    /// Holdouts and experiment arms: (id, group), sorted.
+    pub groups: Vec<(Name, Name)>,
+}

@@ -1,0 +1,1 @@
+//! Metrics, health, HTTP. Reads status, never drives.

@@ -1,0 +1,1 @@
+//! One partition's life: restore, cycle, timers; worker; supervisor.

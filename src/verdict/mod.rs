@@ -1,0 +1,1 @@
+//! An outcome as records: reasons, explanation, headers, decision record, dead letter. Pure.
