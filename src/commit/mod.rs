@@ -1,3 +1,5 @@
 //! The one place where anything becomes true: transaction, position marker, changelog written and replayed.
 
+pub mod kafka;
 pub mod log;
+pub mod raw;
