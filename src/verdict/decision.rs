@@ -135,7 +135,8 @@ fn value(stamp: &Stamp, facts: &Facts) -> Vec<u8> {
         json.key("groups");
         json.open(b'{');
         for (id, group) in facts.groups {
-            json.text(id, group);
+            json.own_key(id);
+            json.string(group);
         }
         json.close(b'}');
     }
@@ -149,7 +150,8 @@ fn value(stamp: &Stamp, facts: &Facts) -> Vec<u8> {
         json.key("barrier");
         json.open(b'{');
         for (topic, offset) in stamp.barrier {
-            json.integer(topic, *offset);
+            json.own_key(topic);
+            push_integer(&mut json.bytes, *offset);
         }
         json.close(b'}');
     }
@@ -204,7 +206,16 @@ impl Json {
         }
     }
 
-    fn key(&mut self, key: &str) {
+    /// A key of the contract: nothing in it is escaped.
+    fn key(&mut self, key: &'static str) {
+        self.separate();
+        self.bytes.push(b'"');
+        self.bytes.extend_from_slice(key.as_bytes());
+        self.bytes.extend_from_slice(b"\":");
+    }
+
+    /// A key that is a name of somebody's own.
+    fn own_key(&mut self, key: &str) {
         self.separate();
         self.string(key);
         self.bytes.push(b':');
@@ -215,29 +226,29 @@ impl Json {
         let _ = serde_json::to_writer(&mut self.bytes, text);
     }
 
-    fn text(&mut self, key: &str, text: &str) {
+    fn text(&mut self, key: &'static str, text: &str) {
         self.key(key);
         self.string(text);
     }
 
-    fn optional_text(&mut self, key: &str, text: Option<&str>) {
+    fn optional_text(&mut self, key: &'static str, text: Option<&str>) {
         if let Some(text) = text {
             self.text(key, text);
         }
     }
 
-    fn integer(&mut self, key: &str, number: i64) {
+    fn integer(&mut self, key: &'static str, number: i64) {
         self.key(key);
         push_integer(&mut self.bytes, number);
     }
 
-    fn optional_integer(&mut self, key: &str, number: Option<i64>) {
+    fn optional_integer(&mut self, key: &'static str, number: Option<i64>) {
         if let Some(number) = number {
             self.integer(key, number);
         }
     }
 
-    fn instant(&mut self, key: &str, instant_ms: Option<i64>) {
+    fn instant(&mut self, key: &'static str, instant_ms: Option<i64>) {
         if let Some(instant_ms) = instant_ms {
             self.key(key);
             self.bytes.push(b'"');
