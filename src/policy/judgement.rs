@@ -85,3 +85,104 @@ pub struct Judgement {
     /// Holdouts and experiment arms: (id, group), sorted.
     pub groups: Vec<(Name, Name)>,
 }
+
+impl Reason {
+    /// Every reason, in the order of its code.
+    pub const ALL: [Reason; 27] = [
+        Reason::Approved,
+        Reason::Released,
+        Reason::Planned,
+        Reason::Held,
+        Reason::Duplicate,
+        Reason::Expired,
+        Reason::Cancelled,
+        Reason::Stopped,
+        Reason::SuppressionList,
+        Reason::Consent,
+        Reason::ConsentExpired,
+        Reason::Preference,
+        Reason::Holdout,
+        Reason::CoolOff,
+        Reason::RedundantOffer,
+        Reason::Sequence,
+        Reason::Cap,
+        Reason::Gap,
+        Reason::Pressure,
+        Reason::BackOff,
+        Reason::Mix,
+        Reason::Spend,
+        Reason::QuietHours,
+        Reason::Capacity,
+        Reason::Arbitration,
+        Reason::DeferralLimit,
+        Reason::PolicyError,
+    ];
+
+    /// The word in headers, decision records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Approved => "approved",
+            Reason::Released => "released",
+            Reason::Planned => "planned",
+            Reason::Held => "held",
+            Reason::Duplicate => "duplicate",
+            Reason::Expired => "expired",
+            Reason::Cancelled => "cancelled",
+            Reason::Stopped => "stopped",
+            Reason::SuppressionList => "suppression_list",
+            Reason::Consent => "consent",
+            Reason::ConsentExpired => "consent_expired",
+            Reason::Preference => "preference",
+            Reason::Holdout => "holdout",
+            Reason::CoolOff => "cool_off",
+            Reason::RedundantOffer => "redundant_offer",
+            Reason::Sequence => "sequence",
+            Reason::Cap => "cap",
+            Reason::Gap => "gap",
+            Reason::Pressure => "pressure",
+            Reason::BackOff => "back_off",
+            Reason::Mix => "mix",
+            Reason::Spend => "spend",
+            Reason::QuietHours => "quiet_hours",
+            Reason::Capacity => "capacity",
+            Reason::Arbitration => "arbitration",
+            Reason::DeferralLimit => "deferral_limit",
+            Reason::PolicyError => "policy_error",
+        }
+    }
+
+    /// The reason that the word names.
+    pub fn parse(word: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// The reason of a stored code (`reason as u8`).
+    pub fn from_code(code: u8) -> Option<Reason> {
+        Reason::ALL.get(usize::from(code)).copied()
+    }
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Verdict; 4] = [
+        Verdict::Approved,
+        Verdict::Suppressed,
+        Verdict::Deferred,
+        Verdict::Released,
+    ];
+
+    /// The word in decision records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Approved => "approved",
+            Verdict::Suppressed => "suppressed",
+            Verdict::Deferred => "deferred",
+            Verdict::Released => "released",
+        }
+    }
+
+    /// The verdict that the word names.
+    pub fn parse(word: &str) -> Option<Verdict> {
+        Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == word)
+    }
+}
