@@ -2,4 +2,5 @@
 
 pub mod kafka;
 pub mod log;
+pub mod marker;
 pub mod raw;

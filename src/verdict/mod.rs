@@ -8,6 +8,7 @@ pub mod dead_letter;
 pub mod decision;
 pub mod headers;
 pub mod reroute;
+pub mod step;
 
 #[cfg(doc)]
 use crate::commit::log::Outgoing;
