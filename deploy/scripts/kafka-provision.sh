@@ -35,9 +35,10 @@ engine() {
     return 1
 }
 
-progress() { # while the work goes on: how far it is
-    while sleep 5; do
-        echo "  ... $(find "$work" -name '*.jar' | wc -l) of about 90 jars, ${SECONDS} s"
+progress() { # while the work goes on: that it does
+    # The sleep holds nobody's pipe open when it outlives this script.
+    while sleep 5 </dev/null >/dev/null 2>&1; do
+        echo "  ... ${SECONDS} s"
     done
 }
 
@@ -46,7 +47,7 @@ if command -v mvn >/dev/null; then
     progress &
     ticker=$!
     status=0
-    mvn -q -B -f "$here/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    mvn -q -B -Dstyle.color=never -f "$here/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
         -DoutputDirectory="$work/libs" </dev/null || status=$?
     kill "$ticker" 2>/dev/null || true
     wait "$ticker" 2>/dev/null || true

@@ -2,7 +2,7 @@
 # Sees to the system packages that a build or a test run needs.
 #
 #   system-packages.sh build         compilers and headers for RocksDB, librdkafka and OpenSSL
-#   system-packages.sh build test    also Java and Maven, which run the broker of the tests, and promtool
+#   system-packages.sh build test    also Java and Maven, which run and fetch the broker of the tests
 #
 # Fast and silent where everything is there. Otherwise it installs through apt as root or with a sudo that asks for no
 # password, or prints the line to run and exits 1.
@@ -45,7 +45,6 @@ for set in "$@"; do
         need java has_java
         # Maven fetches the broker once; with its jars in the cache nobody needs it.
         [ -d "${FORBEAR_CACHE:-$HOME/.cache/forbear}/kafka/4.3.1/libs" ] || need maven command -v mvn
-        need prometheus command -v promtool
         ;;
     *)
         echo "system-packages.sh: unknown set '$set' (build, test)" >&2
@@ -88,9 +87,6 @@ if ! can_install; then
     exit 1
 fi
 echo "Installing system packages: ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get update -q
 mapfile -t packages < <(resolve)
-# promtool comes with a server that nobody here wants started.
-"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
-    apt-get install -y -q --no-install-recommends "${packages[@]}"
+"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${packages[@]}"

@@ -13,6 +13,9 @@ if [ "$broker" = no ]; then
     echo "NO KAFKA BROKER: the tests that need one will be skipped." >&2
     case ${FORBEAR_REQUIRE_BROKER:-} in '' | 0) ;; *) exit 1 ;; esac
 fi
+# Only the alert rules are checked with it.
+export PATH=${FORBEAR_CACHE:-$HOME/.cache/forbear}/tools/bin:$PATH
+deploy/scripts/promtool-provision.sh || true
 
 deploy/scripts/first-build.sh
 deploy/scripts/with-heartbeat.sh cargo test --locked --no-run || exit 1

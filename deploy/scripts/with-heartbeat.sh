@@ -10,7 +10,8 @@ trap 'rm -f "$started"' EXIT
 
 beat() {
     local objects
-    while sleep "${FORBEAR_HEARTBEAT_SECONDS:-30}"; do
+    # The sleep holds nobody's pipe open when it outlives this script.
+    while sleep "${FORBEAR_HEARTBEAT_SECONDS:-30}" </dev/null >/dev/null 2>&1; do
         objects=$(find "$target" -path '*/librocksdb-sys-*/out/*' -name '*.o' -newer "$started" 2>/dev/null | wc -l)
         # On a terminal cargo's bar is on this line.
         [ ! -t 2 ] || printf '\r\033[K' >&2
