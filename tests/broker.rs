@@ -52,9 +52,8 @@ fn subscribed(client: &KafkaClient, group: &str, instance: Option<&str>, topics:
 
 /// The partition numbers that a consumer holds. Serves its group meanwhile.
 fn held(consumer: &BaseConsumer) -> BTreeSet<i32> {
-    match consumer.poll(Duration::from_millis(20)) {
-        Some(Err(error)) => panic!("the group does not take the member: {error}"),
-        Some(Ok(_)) | None => {}
+    if let Some(Err(error)) = consumer.poll(Duration::from_millis(20)) {
+        panic!("the group does not take the member: {error}");
     }
     let assignment = consumer.assignment().expect("an assignment");
     assignment
