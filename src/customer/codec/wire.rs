@@ -293,3 +293,40 @@ fn believable(count: u64) -> usize {
 fn vec_cannot_fail<T>(written: Result<T, minicbor::encode::Error<std::convert::Infallible>>) {
     debug_assert!(written.is_ok(), "writing CBOR to a vector failed");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Read<(i64, i64)> {
+        let mut reader = Reader::open(bytes)?;
+        reader.record(|r| Ok((r.field(Reader::i64)?, r.later(42, Reader::i64)?)))
+    }
+
+    fn written(fields: &[i64]) -> Vec<u8> {
+        let mut writer = Writer::new();
+        writer.record(fields.len() as u64, |w| fields.iter().for_each(|field| w.i64(*field)));
+        let mut bytes = Vec::new();
+        writer.finish(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_field_that_yesterdays_writer_did_not_know_has_its_default() {
+        assert_eq!(read(&written(&[1])), Ok((1, 42)));
+        assert_eq!(read(&written(&[1, 2])), Ok((1, 2)));
+        assert_eq!(read(&written(&[1, 2, 3])), Ok((1, 2)));
+    }
+
+    #[test]
+    fn a_record_without_a_field_of_the_first_version_is_damaged() {
+        assert!(read(&written(&[])).is_err());
+    }
+
+    #[test]
+    fn a_claimed_length_allocates_nothing() {
+        let mut bytes = vec![0x82, 0x9b];
+        bytes.extend([0xff; 8]);
+        assert!(Reader::open(&bytes).is_err());
+    }
+}
