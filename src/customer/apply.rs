@@ -25,8 +25,11 @@ pub trait ApplyPolicy {
 /// What gave a contact back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleasedBy {
+    /// `failed`.
     Failed,
+    /// `bounced_soft`.
     BouncedSoft,
+    /// `bounced_hard`.
     BouncedHard,
     /// Nothing was reported within `confirm-within`.
     Unconfirmed,

@@ -36,7 +36,7 @@ pub use record::{
     ConsentStatement, Contact, ContactState, DecisionCoordinates, PastEvent, Preferences, Profile, RememberedIntent,
     Standing, Suppression, Waiting, WaitingBody, endpoint_hash, id_hash,
 };
-pub use stored::LoadError;
+pub use stored::{Change, LoadError, ReadValue};
 
 use crate::message::Name;
 

@@ -31,33 +31,45 @@ pub enum Standing {
 /// What divisions told about the customer (`profile_set`).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Profile {
+    /// IANA zone name.
     pub timezone: Option<Name>,
+    /// Whose law applies.
     pub jurisdiction: Option<Name>,
+    /// Groups that conditions and selectors ask for.
     pub segments: Vec<Name>,
     /// Sorted by name.
     pub attributes: Vec<(Name, AttributeValue)>,
+    /// When the customer became one.
     pub since_ms: Option<i64>,
 }
 
 /// What the customer asked for (`preferences_set`).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Preferences {
+    /// Topics that the customer does not want.
     pub refused_topics: Vec<Name>,
+    /// The only topics wanted; an intent without topic is then refused.
     pub only_topics: Option<Vec<Name>>,
+    /// Channels that the customer does not want.
     pub refused_channels: Vec<Name>,
+    /// Contacts that count, at most, in seven days.
     pub max_per_week: Option<u32>,
+    /// Nothing before that.
     pub paused_until_ms: Option<i64>,
 }
 
 /// One refusal or grant; `None` in a scope means that it covers every value of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConsentStatement {
+    /// A grant; else a refusal.
     pub granted: bool,
     pub channel: Option<Name>,
     /// Purpose = the intent's `category`.
     pub purpose: Option<Name>,
     pub division: Option<Name>,
+    /// Of a grant: why.
     pub basis: Option<Basis>,
+    /// When the customer said it; never later than when it was read.
     pub occurred_at_ms: i64,
     pub expires_at_ms: Option<i64>,
 }

@@ -20,6 +20,9 @@ use xxhash_rust::xxh3::xxh3_128;
 /// One value to be written; none deletes.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
 
+/// How values are read: the store's overlay, or anything that answers a key with a value.
+pub type ReadValue<'a, E> = dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, E> + 'a;
+
 /// Why a customer could not be loaded. Never answered with an empty record: nothing is judged from a guess.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError<E> {
@@ -62,11 +65,7 @@ struct StoredMonth {
 
 impl Customer {
     /// Loads a customer. Without head value: an erased one where the keyed hash says so, else a fresh one.
-    pub fn load<E>(
-        id: Name,
-        secret: &ErasureSecret,
-        read: &mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
-    ) -> Result<Customer, LoadError<E>> {
+    pub fn load<E>(id: Name, secret: &ErasureSecret, read: &mut ReadValue<'_, E>) -> Result<Customer, LoadError<E>> {
         let Some(head) = read(&keys::head_key(&id)).map_err(LoadError::Read)? else {
             let mut customer = Customer::new(id);
             if let Some(entry) = read(&keys::erased_key(secret, &customer.id)).map_err(LoadError::Read)? {
@@ -125,7 +124,7 @@ impl Customer {
     pub fn waiting_body<E>(
         &self,
         coordinates: &DecisionCoordinates,
-        read: &mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>,
+        read: &mut ReadValue<'_, E>,
     ) -> Result<Option<WaitingBody>, LoadError<E>> {
         if let Some(body) = self.stored.bodies.get(&coordinates.origin()) {
             return Ok(body.clone());
