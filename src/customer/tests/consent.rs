@@ -56,6 +56,8 @@ fn statements_mean_what_the_order_of_consent_says() {
         (&["-email/*/*@5", "+email/*/*@5"], "granted"),
         (&["-email/*/*@5", "+email/*/*@6"], "granted"),
         (&["-email/*/*@5", "+email/*/*@4"], "refused"),
+        (&["-email/*/*@5", "+email/promo/*@5"], "granted"),
+        (&["-*/promo/*@5", "+email/*/cards@4"], "refused"),
         // A refusal takes effect when it is read, whatever its time.
         (&["+email/*/*@5", "-email/*/*@1"], "refused"),
         (&["+email/promo/cards@5", "-*/*/*@1"], "refused"),

@@ -68,6 +68,16 @@ fn a_failure_that_the_channel_does_not_list_keeps_the_contact() {
             .is_empty()
     );
     assert_eq!(state(&customer), ContactState::Failed);
+    applied(&mut customer, &about("i", "e2", EventKind::Sent, NOW_MS));
+    assert_eq!(state(&customer), ContactState::Failed, "sent came late");
+    applied(&mut customer, &about("i", "e3", EventKind::Delivered, NOW_MS));
+    assert_eq!(state(&customer), ContactState::Delivered);
+    assert!(
+        applied(&mut customer, &about("i", "e4", EventKind::Failed, NOW_MS))
+            .released
+            .is_empty()
+    );
+    assert_eq!(state(&customer), ContactState::Delivered, "what was delivered counts");
 }
 
 #[test]
