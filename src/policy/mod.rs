@@ -1,4 +1,8 @@
 //! The policy: file → check → compile; windows; one file for each rule kind; `judge`. Pure.
 
+pub mod condition;
 pub mod judgement;
 pub mod model;
+pub mod rules;
+pub mod selector;
+pub mod window;
