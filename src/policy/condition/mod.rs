@@ -1,6 +1,12 @@
 //! Conditions and expressions of the policy: the interface that the rules ask. The expression language behind it is
 //! compiled by the front end of the policy file.
 
+pub mod compile;
+mod lower;
+mod program;
+
+pub use compile::{Problem, Vocabulary};
+
 use crate::customer::Customer;
 use crate::message::{Intent, Name};
 
