@@ -1,1 +1,3 @@
 //! Commands, settings, demo, generator.
+
+pub mod policy;

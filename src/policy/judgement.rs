@@ -35,6 +35,45 @@ pub enum Reason {
     PolicyError = 26,
 }
 
+impl Reason {
+    /// The step of the fixed order in which an intent is judged: the first one that blocks decides.
+    pub fn step(self) -> u8 {
+        match self {
+            Self::Duplicate | Self::Expired | Self::Stopped => 1,
+            Self::SuppressionList => 2,
+            Self::Consent | Self::ConsentExpired => 3,
+            Self::Preference => 4,
+            Self::Holdout => 5,
+            Self::CoolOff => 6,
+            Self::RedundantOffer | Self::Sequence => 7,
+            Self::Cap | Self::Gap | Self::Pressure | Self::BackOff | Self::Mix => 8,
+            Self::Spend => 9,
+            Self::QuietHours => 10,
+            Self::Capacity => 11,
+            Self::Planned | Self::Held | Self::Arbitration | Self::DeferralLimit => 12,
+            Self::PolicyError | Self::Approved | Self::Released | Self::Cancelled => 14,
+        }
+    }
+
+    /// Whether time alone can cure it, so that the next eligible instant is reported.
+    pub fn is_timed(self) -> bool {
+        matches!(
+            self,
+            Self::Cap
+                | Self::Gap
+                | Self::Pressure
+                | Self::BackOff
+                | Self::Spend
+                | Self::QuietHours
+                | Self::CoolOff
+                | Self::Sequence
+                | Self::RedundantOffer
+                | Self::Preference
+        )
+    }
+}
+
+/// How an intent was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     Approved,
