@@ -1,8 +1,11 @@
 //! The policy: file → check → compile; windows; one file for each rule kind; `judge`. Pure.
 
 pub mod condition;
+pub mod facts;
+pub mod judge;
 pub mod judgement;
 pub mod model;
+pub mod order;
 pub mod rules;
 pub mod selector;
 pub mod window;
