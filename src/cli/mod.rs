@@ -1,1 +1,3 @@
 //! Commands, settings, demo, generator.
+pub mod settings;
+pub mod topic_rules;

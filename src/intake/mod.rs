@@ -1,3 +1,5 @@
 //! Bytes → input: consumer, consent barrier, owner check, strays.
 
+pub mod admin;
 pub mod source;
+pub mod tail;
