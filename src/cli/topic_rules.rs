@@ -102,13 +102,19 @@ impl Role {
 
     /// Holds records of the inputs with headers (or a key) added.
     fn holds_grown_records(self) -> bool {
-        matches!(self, Role::Reroute | Role::State | Role::Approved | Role::Suppressed | Role::DeadLetter)
+        matches!(
+            self,
+            Role::Reroute | Role::State | Role::Approved | Role::Suppressed | Role::DeadLetter
+        )
     }
 }
 
 /// Every topic that the settings and the policy's channels call for, inputs first.
 pub fn expected(topics: &TopicsSection, channels: &[String]) -> Vec<ExpectedTopic> {
-    let topic = |name: &str, role| ExpectedTopic { name: name.to_owned(), role };
+    let topic = |name: &str, role| ExpectedTopic {
+        name: name.to_owned(),
+        role,
+    };
     let mut list: Vec<ExpectedTopic> = topics.intents.iter().map(|name| topic(name, Role::Intents)).collect();
     list.extend(topics.engagement.iter().map(|name| topic(name, Role::Engagement)));
     list.push(topic(&topics.reroute, Role::Reroute));
@@ -129,7 +135,10 @@ pub fn verify(expected: &[ExpectedTopic], cluster: &Cluster) -> Vec<Problem> {
     let leading_count = partition_count(expected, cluster);
     let input_bytes = input_message_bytes(expected, cluster);
     for topic in expected {
-        let mut report = Report { topic: &topic.name, problems: &mut problems };
+        let mut report = Report {
+            topic: &topic.name,
+            problems: &mut problems,
+        };
         match cluster.topics.get(&topic.name) {
             None => report.fatal(match super::settings::is_topic_name(&topic.name) {
                 true => "does not exist; `forbear topics create` makes it".to_owned(),
@@ -153,13 +162,21 @@ pub fn plan(
     partitions: Option<i32>,
     replication_factor: Option<i32>,
 ) -> Result<Vec<NewTopic>, String> {
-    let missing: Vec<&ExpectedTopic> =
-        expected.iter().filter(|topic| !cluster.topics.contains_key(&topic.name)).collect();
+    let missing: Vec<&ExpectedTopic> = expected
+        .iter()
+        .filter(|topic| !cluster.topics.contains_key(&topic.name))
+        .collect();
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    if let Some(topic) = missing.iter().find(|topic| !super::settings::is_topic_name(&topic.name)) {
-        return Err(format!("{:?} is not the name of a topic; expected 1 to 249 of a-z A-Z 0-9 . _ -", topic.name));
+    if let Some(topic) = missing
+        .iter()
+        .find(|topic| !super::settings::is_topic_name(&topic.name))
+    {
+        return Err(format!(
+            "{:?} is not the name of a topic; expected 1 to 249 of a-z A-Z 0-9 . _ -",
+            topic.name
+        ));
     }
     let count = match (partition_count(expected, cluster), partitions) {
         (Some((first, count)), Some(asked)) if count != asked => {
@@ -198,11 +215,17 @@ pub fn state_delete_retention_ms(state_topic: &str, cluster: &Cluster) -> u64 {
 fn configs_for(role: Role, input_bytes: u64) -> Vec<(String, String)> {
     let mut configs = Vec::new();
     let mut set = |name: &str, value: String| configs.push((name.to_owned(), value));
-    set("cleanup.policy", if role.is_compacted() { "compact" } else { "delete" }.to_owned());
+    set(
+        "cleanup.policy",
+        if role.is_compacted() { "compact" } else { "delete" }.to_owned(),
+    );
     if role.is_given() {
         set("max.message.bytes", input_bytes.to_string());
     } else {
-        set("max.message.bytes", input_bytes.saturating_mul(2).min(i32::MAX as u64).to_string());
+        set(
+            "max.message.bytes",
+            input_bytes.saturating_mul(2).min(i32::MAX as u64).to_string(),
+        );
     }
     if role == Role::State {
         set("max.compaction.lag.ms", STATE_COMPACTION_LAG_MS.to_string());
@@ -244,7 +267,9 @@ fn check_partitions(report: &mut Report<'_>, role: Role, topic: &TopicDescriptio
 }
 
 fn check_cleanup(report: &mut Report<'_>, role: Role, topic: &TopicDescription) {
-    let Some(policy) = topic.configs.get("cleanup.policy") else { return };
+    let Some(policy) = topic.configs.get("cleanup.policy") else {
+        return;
+    };
     let compacts = policy.split(',').any(|part| part.trim() == "compact");
     let deletes = policy.split(',').any(|part| part.trim() == "delete");
     match role {
@@ -266,7 +291,10 @@ fn check_cleanup(report: &mut Report<'_>, role: Role, topic: &TopicDescription) 
     if role != Role::State {
         return;
     }
-    for (name, most_ms) in [("max.compaction.lag.ms", STATE_COMPACTION_LAG_MS), ("segment.ms", STATE_SEGMENT_MS)] {
+    for (name, most_ms) in [
+        ("max.compaction.lag.ms", STATE_COMPACTION_LAG_MS),
+        ("segment.ms", STATE_SEGMENT_MS),
+    ] {
         if let Some(value) = number(topic, name).filter(|value| *value > most_ms) {
             report.error(format!(
                 "has {name}={value}: an erased customer would stay in the log for longer than promised; expected at most {most_ms}"
@@ -293,7 +321,10 @@ fn check_replication(report: &mut Report<'_>, topic: &TopicDescription, broker_c
         }
     }
     if replicas < broker_count.min(3) {
-        report.warning(format!("has {replicas} replicas on a cluster of {broker_count} brokers; expected {}", broker_count.min(3)));
+        report.warning(format!(
+            "has {replicas} replicas on a cluster of {broker_count} brokers; expected {}",
+            broker_count.min(3)
+        ));
     }
 }
 
@@ -352,12 +383,18 @@ mod tests {
 
     /// A cluster made by the plan itself.
     fn planned_cluster() -> Cluster {
-        let mut cluster = Cluster { broker_count: 3, ..Cluster::default() };
+        let mut cluster = Cluster {
+            broker_count: 3,
+            ..Cluster::default()
+        };
         for topic in plan(&expected_topics(), &cluster, Some(6), Some(3)).expect("a plan") {
             let mut configs: BTreeMap<String, String> = topic.configs.into_iter().collect();
             configs.insert("min.insync.replicas".to_owned(), "2".to_owned());
-            let description =
-                TopicDescription { partition_count: topic.partition_count, replication_factor: 3, configs };
+            let description = TopicDescription {
+                partition_count: topic.partition_count,
+                replication_factor: 3,
+                configs,
+            };
             cluster.topics.insert(topic.name, description);
         }
         cluster
@@ -370,7 +407,12 @@ mod tests {
     }
 
     fn set(cluster: &mut Cluster, topic: &str, name: &str, value: &str) {
-        cluster.topics.get_mut(topic).expect("topic").configs.insert(name.to_owned(), value.to_owned());
+        cluster
+            .topics
+            .get_mut(topic)
+            .expect("topic")
+            .configs
+            .insert(name.to_owned(), value.to_owned());
     }
 
     #[test]
@@ -383,7 +425,11 @@ mod tests {
     fn missing_topics_are_named_and_prevent_a_run() {
         let problems = verify(&expected_topics(), &Cluster::default());
         assert_eq!(problems.len(), expected_topics().len());
-        assert!(problems.iter().all(|problem| problem.prevents_run && problem.problem.starts_with(&problem.topic)));
+        assert!(
+            problems
+                .iter()
+                .all(|problem| problem.prevents_run && problem.problem.starts_with(&problem.topic))
+        );
     }
 
     #[test]
@@ -392,9 +438,16 @@ mod tests {
             let problems = after(|cluster| cluster.topics.get_mut(topic).expect("topic").partition_count = 4);
             assert_eq!(problems.len(), 1);
             assert!(problems[0].prevents_run);
-            assert!(problems[0].problem.starts_with(&format!("{topic} has 4 partitions, but forbear.intents has 6")));
+            assert!(
+                problems[0]
+                    .problem
+                    .starts_with(&format!("{topic} has 4 partitions, but forbear.intents has 6"))
+            );
         }
-        assert_eq!(after(|cluster| cluster.topics.get_mut("approved.sms").expect("topic").partition_count = 4), []);
+        assert_eq!(
+            after(|cluster| cluster.topics.get_mut("approved.sms").expect("topic").partition_count = 4),
+            []
+        );
     }
 
     #[test]
@@ -405,25 +458,49 @@ mod tests {
             assert!(problems[0].prevents_run);
         }
         let problems = after(|cluster| set(cluster, "forbear.policies", "cleanup.policy", "delete"));
-        assert_eq!((problems.len(), problems[0].severity, problems[0].prevents_run), (1, Severity::Error, false));
-        assert_eq!(after(|cluster| set(cluster, "approved.email", "cleanup.policy", "compact")).len(), 1);
+        assert_eq!(
+            (problems.len(), problems[0].severity, problems[0].prevents_run),
+            (1, Severity::Error, false)
+        );
+        assert_eq!(
+            after(|cluster| set(cluster, "approved.email", "cleanup.policy", "compact")).len(),
+            1
+        );
     }
 
     #[test]
     fn a_state_topic_that_keeps_erased_customers_too_long_is_an_error() {
-        assert_eq!(after(|cluster| set(cluster, "forbear.state", "segment.ms", "604800000")).len(), 1);
+        assert_eq!(
+            after(|cluster| set(cluster, "forbear.state", "segment.ms", "604800000")).len(),
+            1
+        );
         let forever = "9223372036854775807";
-        assert_eq!(after(|cluster| set(cluster, "forbear.state", "max.compaction.lag.ms", forever)).len(), 1);
+        assert_eq!(
+            after(|cluster| set(cluster, "forbear.state", "max.compaction.lag.ms", forever)).len(),
+            1
+        );
     }
 
     #[test]
     fn outputs_must_accept_larger_records_than_the_inputs() {
-        for topic in ["approved.email", "suppressed.sms", "forbear.dead-letter", "forbear.reroute", "forbear.state"] {
+        for topic in [
+            "approved.email",
+            "suppressed.sms",
+            "forbear.dead-letter",
+            "forbear.reroute",
+            "forbear.state",
+        ] {
             let problems = after(|cluster| set(cluster, topic, "max.message.bytes", "1048588"));
             assert_eq!(problems.len(), 1, "{topic}");
-            assert_eq!((problems[0].severity, problems[0].prevents_run), (Severity::Error, false));
+            assert_eq!(
+                (problems[0].severity, problems[0].prevents_run),
+                (Severity::Error, false)
+            );
         }
-        assert_eq!(after(|cluster| set(cluster, "forbear.intents", "max.message.bytes", "9000000")).len(), 7);
+        assert_eq!(
+            after(|cluster| set(cluster, "forbear.intents", "max.message.bytes", "9000000")).len(),
+            7
+        );
     }
 
     #[test]
@@ -435,7 +512,13 @@ mod tests {
         assert_eq!(severity("min.insync.replicas", "4"), (1, Severity::Error));
         assert_eq!(severity("min.insync.replicas", "3"), (1, Severity::Warning));
         assert_eq!(severity("min.insync.replicas", "1"), (1, Severity::Warning));
-        let problems = after(|cluster| cluster.topics.get_mut("forbear.state").expect("topic").replication_factor = 2);
+        let problems = after(|cluster| {
+            cluster
+                .topics
+                .get_mut("forbear.state")
+                .expect("topic")
+                .replication_factor = 2
+        });
         assert_eq!((problems.len(), problems[0].severity), (2, Severity::Warning));
     }
 
@@ -454,16 +537,28 @@ mod tests {
     #[test]
     fn new_topics_follow_the_partition_count_and_the_size_of_the_inputs_that_exist() {
         let configs = BTreeMap::from([("max.message.bytes".to_owned(), "3000000".to_owned())]);
-        let intents = TopicDescription { partition_count: 5, replication_factor: 1, configs };
+        let intents = TopicDescription {
+            partition_count: 5,
+            replication_factor: 1,
+            configs,
+        };
         let topics = BTreeMap::from([("forbear.intents".to_owned(), intents)]);
-        let cluster = Cluster { cluster_id: None, broker_count: 1, topics };
+        let cluster = Cluster {
+            cluster_id: None,
+            broker_count: 1,
+            topics,
+        };
         let new = plan(&expected_topics(), &cluster, None, None).expect("a plan");
         assert!(new.iter().all(|topic| topic.name != "forbear.intents"));
         for topic in &new {
             assert_eq!(topic.partition_count, if topic.role == Role::Policies { 1 } else { 5 });
         }
         let approved = new.iter().find(|topic| topic.role == Role::Approved).expect("approved");
-        assert!(approved.configs.contains(&("max.message.bytes".to_owned(), "6000000".to_owned())));
+        assert!(
+            approved
+                .configs
+                .contains(&("max.message.bytes".to_owned(), "6000000".to_owned()))
+        );
         let error = plan(&expected_topics(), &cluster, Some(7), None).expect_err("another count");
         assert!(error.starts_with("forbear.intents exists with 5 partitions"), "{error}");
     }

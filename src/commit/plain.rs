@@ -46,7 +46,11 @@ impl rdkafka::producer::ProducerContext for Counting {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &rdkafka::producer::DeliveryResult<'_>, _: ()) {
-        let count = if result.is_ok() { &self.0.records } else { &self.0.failed };
+        let count = if result.is_ok() {
+            &self.0.records
+        } else {
+            &self.0.failed
+        };
         count.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -68,7 +72,11 @@ impl PlainProducer {
         let producer = config
             .create_with_context(Counting(counts.clone()))
             .map_err(|error| format!("the Kafka client cannot be set up: {error}"))?;
-        Ok(PlainProducer { producer, counts, partition_counts: HashMap::new() })
+        Ok(PlainProducer {
+            producer,
+            counts,
+            partition_counts: HashMap::new(),
+        })
     }
 
     /// Queues a record; waits while the queue is full, at most `patience`.
@@ -94,7 +102,9 @@ impl PlainProducer {
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if Instant::now() < deadline => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if Instant::now() < deadline =>
+                {
                     std::thread::sleep(Duration::from_millis(5));
                     record = back;
                 }
@@ -105,7 +115,9 @@ impl PlainProducer {
 
     /// Waits until everything queued is delivered or has failed.
     pub fn flush(&self, timeout: Duration) -> Result<(), String> {
-        self.producer.flush(timeout).map_err(|error| format!("records are still on their way: {error}"))
+        self.producer
+            .flush(timeout)
+            .map_err(|error| format!("records are still on their way: {error}"))
     }
 
     pub fn delivered(&self) -> Delivered {

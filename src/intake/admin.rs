@@ -2,7 +2,9 @@
 //! A thin shell; what to think of the answers is decided elsewhere. Every call blocks, at most for the time given.
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -53,12 +55,18 @@ impl Admin {
         config.set("bootstrap.servers", bootstrap_servers);
         // Asking for a topic must never make it.
         config.set("allow.auto.create.topics", "false");
-        let client = config.create().map_err(|error| format!("the Kafka client cannot be set up: {error}"))?;
+        let client = config
+            .create()
+            .map_err(|error| format!("the Kafka client cannot be set up: {error}"))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()
             .map_err(|error| format!("no runtime for the Kafka client: {error}"))?;
-        Ok(Admin { client, bootstrap_servers: bootstrap_servers.to_owned(), runtime })
+        Ok(Admin {
+            client,
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            runtime,
+        })
     }
 
     /// Describes the named topics; the ones that do not exist are left out.
@@ -67,7 +75,11 @@ impl Admin {
         let (broker_count, mut found) = self.existing(topics, timeout)?;
         self.add_configs(&mut found, left(deadline))?;
         let cluster_id = self.client.inner().fetch_cluster_id(left(deadline));
-        Ok(ClusterFacts { cluster_id, broker_count, topics: found })
+        Ok(ClusterFacts {
+            cluster_id,
+            broker_count,
+            topics: found,
+        })
     }
 
     /// The cluster's id; none from a broker that has none.
@@ -82,10 +94,15 @@ impl Admin {
             .map(|topic| {
                 let replication = TopicReplication::Fixed(topic.replication_factor.unwrap_or(-1));
                 let new = NewTopic::new(topic.name, topic.partition_count, replication);
-                topic.configs.iter().fold(new, |new, (name, value)| new.set(name, value))
+                topic
+                    .configs
+                    .iter()
+                    .fold(new, |new, (name, value)| new.set(name, value))
             })
             .collect();
-        let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
+        let options = AdminOptions::new()
+            .request_timeout(Some(timeout))
+            .operation_timeout(Some(timeout));
         let results = self
             .runtime
             .block_on(self.client.create_topics(&new, &options))
@@ -102,14 +119,22 @@ impl Admin {
 
     fn existing(&self, names: &[&str], timeout: Duration) -> Result<(usize, BTreeMap<String, TopicFacts>), String> {
         let metadata = self.client.inner().fetch_metadata(None, timeout).map_err(|error| {
-            format!("no answer from the Kafka cluster at {} within {} s: {error}", self.bootstrap_servers, timeout.as_secs())
+            format!(
+                "no answer from the Kafka cluster at {} within {} s: {error}",
+                self.bootstrap_servers,
+                timeout.as_secs()
+            )
         })?;
         let found = metadata
             .topics()
             .iter()
             .filter(|topic| names.contains(&topic.name()) && !topic.partitions().is_empty())
             .map(|topic| {
-                let replicas = topic.partitions().iter().map(|partition| partition.replicas().len()).min();
+                let replicas = topic
+                    .partitions()
+                    .iter()
+                    .map(|partition| partition.replicas().len())
+                    .min();
                 let facts = TopicFacts {
                     partition_count: topic.partitions().len() as i32,
                     replication_factor: replicas.unwrap_or(0),
@@ -134,10 +159,15 @@ impl Admin {
             .map_err(|error| format!("cannot read the settings of the topics: {error}"))?;
         for result in results {
             let resource = result.map_err(|code| format!("cannot read the settings of a topic: {code}"))?;
-            let OwnedResourceSpecifier::Topic(name) = &resource.specifier else { continue };
+            let OwnedResourceSpecifier::Topic(name) = &resource.specifier else {
+                continue;
+            };
             if let Some(topic) = topics.get_mut(name) {
-                topic.configs =
-                    resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect();
+                topic.configs = resource
+                    .entries
+                    .into_iter()
+                    .filter_map(|entry| Some((entry.name, entry.value?)))
+                    .collect();
             }
         }
         Ok(())
@@ -146,5 +176,7 @@ impl Admin {
 
 /// At least a little: a time-out of nothing would never ask.
 fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(500))
+    deadline
+        .saturating_duration_since(Instant::now())
+        .max(Duration::from_millis(500))
 }

@@ -41,12 +41,15 @@ impl Tail {
         config.set("enable.auto.commit", "false");
         config.set("auto.offset.reset", "earliest");
         config.set("fetch.wait.max.ms", "50");
-        let consumer: BaseConsumer =
-            config.create().map_err(|error| format!("the Kafka client cannot be set up: {error}"))?;
+        let consumer: BaseConsumer = config
+            .create()
+            .map_err(|error| format!("the Kafka client cannot be set up: {error}"))?;
         let mut assignment = TopicPartitionList::new();
         let deadline = Instant::now() + timeout;
         for topic in topics {
-            let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
+            let left = deadline
+                .saturating_duration_since(Instant::now())
+                .max(Duration::from_millis(500));
             let metadata = consumer
                 .fetch_metadata(Some(topic), left)
                 .map_err(|error| format!("cannot ask for the partitions of {topic}: {error}"))?;
@@ -58,7 +61,9 @@ impl Tail {
                     .map_err(|error| format!("cannot read {topic}: {error}"))?;
             }
         }
-        consumer.assign(&assignment).map_err(|error| format!("cannot read the topics: {error}"))?;
+        consumer
+            .assign(&assignment)
+            .map_err(|error| format!("cannot read the topics: {error}"))?;
         Ok(Tail { consumer })
     }
 
@@ -66,7 +71,10 @@ impl Tail {
     pub fn next(&self, wait: Duration) -> Option<TailRecord> {
         let message = self.consumer.poll(wait)?.ok()?;
         let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+            headers
+                .iter()
+                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+                .collect()
         });
         Some(TailRecord {
             topic: message.topic().to_owned(),

@@ -15,32 +15,98 @@ const RESERVED: &[(&str, &str)] = &[
     ("bootstrap.servers", "it is set by kafka.bootstrap-servers"),
     ("metadata.broker.list", "it is set by kafka.bootstrap-servers"),
     ("group.id", "it is set by kafka.group-id"),
-    ("group.instance.id", "each worker has its own, made of kafka.instance-id"),
-    ("group.protocol", "an assignment is answered by hand, under the classic protocol"),
-    ("group.remote.assignor", "an assignment is answered by hand, under the classic protocol"),
-    ("transactional.id", "each worker has its own, made of kafka.group-id and kafka.instance-id"),
-    ("isolation.level", "records of a transaction that was aborted must never be judged"),
-    ("enable.auto.commit", "positions are committed in the transaction that carries the verdicts, and nowhere else"),
-    ("auto.commit.enable", "positions are committed in the transaction that carries the verdicts, and nowhere else"),
-    ("auto.commit.interval.ms", "positions are committed in the transaction that carries the verdicts, and nowhere else"),
-    ("enable.auto.offset.store", "positions are committed in the transaction that carries the verdicts, and nowhere else"),
-    ("offset.store.method", "positions are committed in the transaction that carries the verdicts, and nowhere else"),
-    ("auto.offset.reset", "a position outside the log has to block its partition; a silent jump would lose records"),
-    ("enable.partition.eof", "the consent barrier needs to see the end of each partition"),
+    (
+        "group.instance.id",
+        "each worker has its own, made of kafka.instance-id",
+    ),
+    (
+        "group.protocol",
+        "an assignment is answered by hand, under the classic protocol",
+    ),
+    (
+        "group.remote.assignor",
+        "an assignment is answered by hand, under the classic protocol",
+    ),
+    (
+        "transactional.id",
+        "each worker has its own, made of kafka.group-id and kafka.instance-id",
+    ),
+    (
+        "isolation.level",
+        "records of a transaction that was aborted must never be judged",
+    ),
+    (
+        "enable.auto.commit",
+        "positions are committed in the transaction that carries the verdicts, and nowhere else",
+    ),
+    (
+        "auto.commit.enable",
+        "positions are committed in the transaction that carries the verdicts, and nowhere else",
+    ),
+    (
+        "auto.commit.interval.ms",
+        "positions are committed in the transaction that carries the verdicts, and nowhere else",
+    ),
+    (
+        "enable.auto.offset.store",
+        "positions are committed in the transaction that carries the verdicts, and nowhere else",
+    ),
+    (
+        "offset.store.method",
+        "positions are committed in the transaction that carries the verdicts, and nowhere else",
+    ),
+    (
+        "auto.offset.reset",
+        "a position outside the log has to block its partition; a silent jump would lose records",
+    ),
+    (
+        "enable.partition.eof",
+        "the consent barrier needs to see the end of each partition",
+    ),
     ("enable.idempotence", "exactly once needs it to be on"),
-    ("enable.gapless.guarantee", "exactly once decides what happens to a record that cannot be delivered"),
+    (
+        "enable.gapless.guarantee",
+        "exactly once decides what happens to a record that cannot be delivered",
+    ),
     ("acks", "a verdict counts once all replicas in sync have it"),
-    ("request.required.acks", "a verdict counts once all replicas in sync have it"),
+    (
+        "request.required.acks",
+        "a verdict counts once all replicas in sync have it",
+    ),
     ("max.in.flight", "the order of records in a partition rests on it"),
-    ("max.in.flight.requests.per.connection", "the order of records in a partition rests on it"),
-    ("retries", "a record that is not delivered must end its transaction, by time and not by count"),
-    ("message.send.max.retries", "a record that is not delivered must end its transaction, by time and not by count"),
-    ("delivery.report.only.error", "the changelog positions are taken from the delivery reports"),
-    ("partitioner", "a customer must have one owner: murmur2 of the customer id"),
-    ("client.rack", "a follower may be behind, and an opt-out could be missed: inputs are read from the leaders"),
-    ("allow.auto.create.topics", "topics have to be made with the right settings: `forbear topics create`"),
+    (
+        "max.in.flight.requests.per.connection",
+        "the order of records in a partition rests on it",
+    ),
+    (
+        "retries",
+        "a record that is not delivered must end its transaction, by time and not by count",
+    ),
+    (
+        "message.send.max.retries",
+        "a record that is not delivered must end its transaction, by time and not by count",
+    ),
+    (
+        "delivery.report.only.error",
+        "the changelog positions are taken from the delivery reports",
+    ),
+    (
+        "partitioner",
+        "a customer must have one owner: murmur2 of the customer id",
+    ),
+    (
+        "client.rack",
+        "a follower may be behind, and an opt-out could be missed: inputs are read from the leaders",
+    ),
+    (
+        "allow.auto.create.topics",
+        "topics have to be made with the right settings: `forbear topics create`",
+    ),
     ("check.crcs", "damaged records have to be seen"),
-    ("plugin.library.paths", "foreign code in the client could change what is read and written"),
+    (
+        "plugin.library.paths",
+        "foreign code in the client could change what is read and written",
+    ),
 ];
 
 impl ClientProperties {
@@ -55,7 +121,9 @@ impl ClientProperties {
                 let suggestion = super::read::nearest(&name, properties::names())
                     .map(|near| format!("; did you mean \"{near}\"?"))
                     .unwrap_or_default();
-                problems.push(format!("kafka.client.\"{name}\" is not a property of the Kafka client{suggestion}"));
+                problems.push(format!(
+                    "kafka.client.\"{name}\" is not a property of the Kafka client{suggestion}"
+                ));
             } else {
                 match resolve(&name, value) {
                     Ok(value) => entries.push((name, value)),
@@ -64,7 +132,11 @@ impl ClientProperties {
             }
         }
         entries.sort();
-        if problems.is_empty() { Ok(ClientProperties { entries }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(ClientProperties { entries })
+        } else {
+            Err(problems)
+        }
     }
 
     /// For a consumer: all but the producer's own.
@@ -79,18 +151,29 @@ impl ClientProperties {
 
     /// For a client that neither consumes nor produces.
     pub fn admin(&self) -> Vec<(String, String)> {
-        self.entries.iter().filter(|(name, _)| properties::scope_of(name) == Some(Scope::Both)).cloned().collect()
+        self.entries
+            .iter()
+            .filter(|(name, _)| properties::scope_of(name) == Some(Scope::Both))
+            .cloned()
+            .collect()
     }
 
     fn without(&self, excluded: Scope) -> Vec<(String, String)> {
-        self.entries.iter().filter(|(name, _)| properties::scope_of(name) != Some(excluded)).cloned().collect()
+        self.entries
+            .iter()
+            .filter(|(name, _)| properties::scope_of(name) != Some(excluded))
+            .cloned()
+            .collect()
     }
 }
 
 /// Names only: a value may be a secret.
 impl fmt::Debug for ClientProperties {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_map().entries(self.entries.iter().map(|(name, _)| (name, "…"))).finish()
+        formatter
+            .debug_map()
+            .entries(self.entries.iter().map(|(name, _)| (name, "…")))
+            .finish()
     }
 }
 

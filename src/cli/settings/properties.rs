@@ -202,7 +202,10 @@ mod tests {
     #[test]
     fn each_property_has_one_scope() {
         for name in names() {
-            let lists = [BOTH, CONSUMER, PRODUCER].iter().filter(|list| list.contains(&name)).count();
+            let lists = [BOTH, CONSUMER, PRODUCER]
+                .iter()
+                .filter(|list| list.contains(&name))
+                .count();
             assert_eq!(lists, 1, "{name}");
         }
         assert_eq!(scope_of("session.timeout.ms"), Some(Scope::Consumer));

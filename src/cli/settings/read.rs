@@ -29,7 +29,10 @@ const KEYS: &[(&str, &[&str])] = &[
     ),
     ("policy", &["file"]),
     ("state", &["directory", "block-cache-mib", "write-buffer-mib"]),
-    ("processing", &["workers", "commit-interval-ms", "max-intent-bytes", "max-batch-records"]),
+    (
+        "processing",
+        &["workers", "commit-interval-ms", "max-intent-bytes", "max-batch-records"],
+    ),
     ("http", &["listen"]),
     ("log", &["format", "level"]),
 ];
@@ -54,7 +57,13 @@ pub(super) fn settings(
     let mut reader = Reader::new(root);
     reader.overlay(environment);
     let settings = reader.settings();
-    if reader.problems.is_empty() { Ok(settings) } else { Err(SettingsError { problems: reader.problems }) }
+    if reader.problems.is_empty() {
+        Ok(settings)
+    } else {
+        Err(SettingsError {
+            problems: reader.problems,
+        })
+    }
 }
 
 /// The name that is most like the given one, if any is like it at all.
@@ -76,7 +85,11 @@ struct Reader {
 
 impl Reader {
     fn new(root: Map<String, Value>) -> Reader {
-        let mut reader = Reader { values: BTreeMap::new(), client: BTreeMap::new(), problems: Vec::new() };
+        let mut reader = Reader {
+            values: BTreeMap::new(),
+            client: BTreeMap::new(),
+            problems: Vec::new(),
+        };
         let mut sections: Vec<_> = root.into_iter().collect();
         sections.sort_by(|left, right| left.0.cmp(&right.0));
         for (section, value) in sections {
@@ -103,7 +116,9 @@ impl Reader {
             }
         }
         if reader.values.remove("kafka.client").is_some() {
-            reader.problems.push("kafka.client must be a table of client properties".to_owned());
+            reader
+                .problems
+                .push("kafka.client must be a table of client properties".to_owned());
         }
         reader
     }
@@ -120,7 +135,9 @@ impl Reader {
             let value = Value::new(Some(&name), text);
             if let Some(property) = path.strip_prefix("kafka__client__") {
                 let spelled = |known: &&str| known.replace('.', "_") == property;
-                let property = properties::names().find(spelled).map_or(property.replace('_', "."), str::to_owned);
+                let property = properties::names()
+                    .find(spelled)
+                    .map_or(property.replace('_', "."), str::to_owned);
                 self.client.insert(property, value);
                 continue;
             }
@@ -131,7 +148,8 @@ impl Reader {
                 let near = nearest(&key, known_paths().collect::<Vec<_>>().iter().map(String::as_str))
                     .map(|near| format!("; did you mean {ENVIRONMENT_PREFIX}{}?", variable_of(near)))
                     .unwrap_or_default();
-                self.problems.push(format!("the environment variable {name} names no setting{near}"));
+                self.problems
+                    .push(format!("the environment variable {name} names no setting{near}"));
             }
         }
     }
@@ -147,7 +165,9 @@ impl Reader {
                 client,
             },
             topics: self.topics(),
-            policy: PolicySection { file: self.text("policy.file", "policy.yaml").into() },
+            policy: PolicySection {
+                file: self.text("policy.file", "policy.yaml").into(),
+            },
             state: StateSection {
                 directory: self.text("state.directory", "data").into(),
                 block_cache_mib: self.integer("state.block-cache-mib", 256, 8..=1_048_576) as usize,
@@ -161,7 +181,10 @@ impl Reader {
                 max_batch_records: self.integer("processing.max-batch-records", 20_000, 1..=1_000_000) as usize,
             },
             http: HttpSection { listen: self.listen() },
-            log: LogSection { format: self.log_format(), level: self.text("log.level", "info") },
+            log: LogSection {
+                format: self.log_format(),
+                level: self.text("log.level", "info"),
+            },
         };
         self.check_topics(&settings.topics);
         settings
@@ -192,7 +215,10 @@ impl Reader {
             ("topics.state", Some(topics.state.as_str())),
             ("topics.policies", Some(topics.policies.as_str())),
         ];
-        let lists = [("topics.intents", &topics.intents), ("topics.engagement", &topics.engagement)];
+        let lists = [
+            ("topics.intents", &topics.intents),
+            ("topics.engagement", &topics.engagement),
+        ];
         let named = lists
             .into_iter()
             .flat_map(|(key, list)| list.iter().map(move |name| (key, name.as_str())))
@@ -205,7 +231,8 @@ impl Reader {
                 ));
             }
             if let Some(other) = used.insert(name, key) {
-                self.problems.push(format!("{key}: the topic {name:?} is already used by {other}"));
+                self.problems
+                    .push(format!("{key}: the topic {name:?} is already used by {other}"));
             }
             for (prefix_key, prefix) in [
                 ("topics.approved-prefix", &topics.approved_prefix),
@@ -223,11 +250,13 @@ impl Reader {
             ("topics.suppressed-prefix", &topics.suppressed_prefix),
         ] {
             if !prefix.is_empty() && !is_topic_name(&format!("{prefix}x")) {
-                self.problems.push(format!("{key}: {prefix:?} cannot begin the name of a topic"));
+                self.problems
+                    .push(format!("{key}: {prefix:?} cannot begin the name of a topic"));
             }
         }
         let (approved, suppressed) = (&topics.approved_prefix, &topics.suppressed_prefix);
-        if !approved.is_empty() && (approved.starts_with(suppressed.as_str()) || suppressed.starts_with(approved.as_str()))
+        if !approved.is_empty()
+            && (approved.starts_with(suppressed.as_str()) || suppressed.starts_with(approved.as_str()))
         {
             self.problems.push(
                 "topics.approved-prefix and topics.suppressed-prefix must differ, and neither may begin with the other"
@@ -241,7 +270,9 @@ impl Reader {
         for (name, value) in given {
             match value.kind {
                 ValueKind::Array(_) | ValueKind::Table(_) | ValueKind::Nil => {
-                    self.problems.push(format!("kafka.client.\"{name}\" must be a text, a number or true/false"));
+                    self.problems.push(format!(
+                        "kafka.client.\"{name}\" must be a text, a number or true/false"
+                    ));
                 }
                 _ => match value.into_string() {
                     Ok(text) => entries.push((name, text)),
@@ -259,7 +290,8 @@ impl Reader {
         let text = self.text("http.listen", "127.0.0.1:9464");
         text.parse().unwrap_or_else(|_| {
             if !text.is_empty() {
-                self.problems.push("http.listen must be an address and a port, as in \"127.0.0.1:9464\"".to_owned());
+                self.problems
+                    .push("http.listen must be an address and a port, as in \"127.0.0.1:9464\"".to_owned());
             }
             SocketAddr::from(([127, 0, 0, 1], 9464))
         })
@@ -279,7 +311,12 @@ impl Reader {
     /// A text that may not be empty.
     fn text(&mut self, path: &str, default: &str) -> String {
         let text = self.possibly_empty(path, default);
-        if text.trim().is_empty() && !self.problems.iter().any(|problem| problem.starts_with(&format!("{path} "))) {
+        if text.trim().is_empty()
+            && !self
+                .problems
+                .iter()
+                .any(|problem| problem.starts_with(&format!("{path} ")))
+        {
             self.problems.push(format!("{path} must not be empty"));
         }
         text
@@ -307,7 +344,8 @@ impl Reader {
             Some(number) if range.contains(&number) => number,
             _ => {
                 let (least, most) = (range.start(), range.end());
-                self.problems.push(format!("{path} must be a whole number from {least} to {most}"));
+                self.problems
+                    .push(format!("{path} must be a whole number from {least} to {most}"));
                 default
             }
         }
@@ -329,7 +367,8 @@ impl Reader {
         match given {
             None => self.problems.push(format!("{path} must be a list of topic names")),
             Some(names) if names.is_empty() || names.iter().any(String::is_empty) => {
-                self.problems.push(format!("{path} must name at least one topic, and no name may be empty"));
+                self.problems
+                    .push(format!("{path} must name at least one topic, and no name may be empty"));
             }
             Some(names) => return names,
         }
@@ -340,14 +379,23 @@ impl Reader {
         let section = path.strip_suffix(key).and_then(|parent| parent.strip_suffix('.'));
         let siblings: Vec<&str> = match section {
             None => KEYS.iter().map(|(name, _)| *name).collect(),
-            Some(section) => KEYS.iter().filter(|(name, _)| *name == section).flat_map(|(_, keys)| keys.iter().copied()).collect(),
+            Some(section) => KEYS
+                .iter()
+                .filter(|(name, _)| *name == section)
+                .flat_map(|(_, keys)| keys.iter().copied())
+                .collect(),
         };
         // A key may also be right and stand in the wrong section.
-        let elsewhere = KEYS.iter().find(|(_, keys)| keys.contains(&key)).map(|(section, _)| format!("{section}.{key}"));
+        let elsewhere = KEYS
+            .iter()
+            .find(|(_, keys)| keys.contains(&key))
+            .map(|(section, _)| format!("{section}.{key}"));
         let suggestion = elsewhere.or_else(|| {
             nearest(key, siblings).map(|near| section.map_or(near.to_owned(), |section| format!("{section}.{near}")))
         });
-        let suggestion = suggestion.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+        let suggestion = suggestion
+            .map(|near| format!("; did you mean {near}?"))
+            .unwrap_or_default();
         self.problems.push(format!("{path} is not a setting{suggestion}"));
     }
 }
@@ -355,7 +403,11 @@ impl Reader {
 /// `security.protocol = "SSL"` without quotes is a table in a table: both spellings are the same property.
 fn flatten(prefix: &str, table: Map<String, Value>, into: &mut BTreeMap<String, Value>) {
     for (key, value) in table {
-        let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        let name = if prefix.is_empty() {
+            key
+        } else {
+            format!("{prefix}.{key}")
+        };
         match value.kind {
             ValueKind::Table(inner) => flatten(&name, inner, into),
             _ => {
@@ -376,7 +428,10 @@ fn variable_of(path: &str) -> String {
 }
 
 fn host_name() -> String {
-    hostname::get().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "forbear-0".to_owned())
+    hostname::get()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| "forbear-0".to_owned())
 }
 
 fn core_count() -> i64 {

@@ -9,7 +9,10 @@ fn problems(text: &str) -> Vec<String> {
 }
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-    pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect()
 }
 
 #[test]
@@ -41,14 +44,21 @@ fn an_unknown_key_is_an_error_that_suggests_the_nearest() {
         problems("[processing]\ncommit-intervall-ms = 5"),
         ["processing.commit-intervall-ms is not a setting; did you mean processing.commit-interval-ms?"]
     );
-    assert_eq!(problems("[proccessing]\nworkers = 2"), ["proccessing is not a setting; did you mean processing?"]);
-    assert_eq!(problems("[kafka]\nworkers = 2"), ["kafka.workers is not a setting; did you mean processing.workers?"]);
+    assert_eq!(
+        problems("[proccessing]\nworkers = 2"),
+        ["proccessing is not a setting; did you mean processing?"]
+    );
+    assert_eq!(
+        problems("[kafka]\nworkers = 2"),
+        ["kafka.workers is not a setting; did you mean processing.workers?"]
+    );
     assert_eq!(problems("zzz = 1"), ["zzz is not a setting"]);
 }
 
 #[test]
 fn everything_that_is_wrong_is_said_at_once() {
-    let text = "[processing]\nworkers = 0\ncommit-interval-ms = 10001\nmax-intent-bytes = 10\n[http]\nlisten = \"nowhere\"";
+    let text =
+        "[processing]\nworkers = 0\ncommit-interval-ms = 10001\nmax-intent-bytes = 10\n[http]\nlisten = \"nowhere\"";
     assert_eq!(
         problems(text),
         [
@@ -62,17 +72,35 @@ fn everything_that_is_wrong_is_said_at_once() {
 
 #[test]
 fn wrong_types_are_named() {
-    assert_eq!(problems("[kafka]\ngroup-id = 5"), ["kafka.group-id must be a text in quotes"]);
-    assert_eq!(problems("[topics]\nintents = 5"), ["topics.intents must be a list of topic names"]);
-    assert_eq!(problems("[processing]\nworkers = 1.5"), ["processing.workers must be a whole number from 1 to 64"]);
-    assert_eq!(problems("[kafka]\nclient = 5"), ["kafka.client must be a table of client properties"]);
-    assert_eq!(problems("[log]\nformat = \"xml\""), ["log.format must be \"text\" or \"json\""]);
+    assert_eq!(
+        problems("[kafka]\ngroup-id = 5"),
+        ["kafka.group-id must be a text in quotes"]
+    );
+    assert_eq!(
+        problems("[topics]\nintents = 5"),
+        ["topics.intents must be a list of topic names"]
+    );
+    assert_eq!(
+        problems("[processing]\nworkers = 1.5"),
+        ["processing.workers must be a whole number from 1 to 64"]
+    );
+    assert_eq!(
+        problems("[kafka]\nclient = 5"),
+        ["kafka.client must be a table of client properties"]
+    );
+    assert_eq!(
+        problems("[log]\nformat = \"xml\""),
+        ["log.format must be \"text\" or \"json\""]
+    );
     assert!(problems("[kafka\n")[0].starts_with("the settings are not valid TOML"));
 }
 
 #[test]
 fn empty_names_are_refused_but_decisions_may_be_turned_off() {
-    assert_eq!(problems("[kafka]\nbootstrap-servers = \"\""), ["kafka.bootstrap-servers must not be empty"]);
+    assert_eq!(
+        problems("[kafka]\nbootstrap-servers = \"\""),
+        ["kafka.bootstrap-servers must not be empty"]
+    );
     assert_eq!(problems("[topics]\nstate = \" \"").len(), 2);
     assert_eq!(
         problems("[topics]\nintents = []"),
@@ -82,7 +110,10 @@ fn empty_names_are_refused_but_decisions_may_be_turned_off() {
         problems("[topics]\nengagement = [\"\"]"),
         ["topics.engagement must name at least one topic, and no name may be empty"]
     );
-    assert_eq!(parse("[topics]\ndecisions = \"\"").expect("settings").topics.decisions, None);
+    assert_eq!(
+        parse("[topics]\ndecisions = \"\"").expect("settings").topics.decisions,
+        None
+    );
 }
 
 #[test]
@@ -97,7 +128,9 @@ fn topic_names_are_checked_and_no_topic_plays_two_parts() {
     );
     assert_eq!(
         problems("[topics]\nstate = \"approved.state\""),
-        ["topics.state: the topic \"approved.state\" begins with topics.approved-prefix and could be an output topic of a channel"]
+        [
+            "topics.state: the topic \"approved.state\" begins with topics.approved-prefix and could be an output topic of a channel"
+        ]
     );
     assert_eq!(problems("[topics]\napproved-prefix = \"suppressed.\"").len(), 1);
     assert!(!is_topic_name("") && !is_topic_name("..") && !is_topic_name(&"x".repeat(250)));
@@ -131,7 +164,9 @@ fn an_unknown_variable_is_an_error_that_suggests_the_nearest() {
     let error = Settings::parse("", variables(&[("FORBEAR_KAFKA__BOOTSTRAP_SERVER", "x")])).expect_err("unknown");
     assert_eq!(
         error.problems,
-        ["the environment variable FORBEAR_KAFKA__BOOTSTRAP_SERVER names no setting; did you mean FORBEAR_KAFKA__BOOTSTRAP_SERVERS?"]
+        [
+            "the environment variable FORBEAR_KAFKA__BOOTSTRAP_SERVER names no setting; did you mean FORBEAR_KAFKA__BOOTSTRAP_SERVERS?"
+        ]
     );
 }
 
@@ -142,7 +177,10 @@ fn client_properties_may_be_quoted_or_dotted_and_go_to_the_client_that_knows_the
     let names = |entries: Vec<(String, String)>| entries.into_iter().map(|entry| entry.0).collect::<Vec<_>>();
     let shared = ["sasl.mechanism", "security.protocol", "socket.keepalive.enable"];
     assert_eq!(names(client.admin()), shared);
-    assert_eq!(names(client.consumer()), ["fetch.min.bytes", shared[0], shared[1], shared[2]]);
+    assert_eq!(
+        names(client.consumer()),
+        ["fetch.min.bytes", shared[0], shared[1], shared[2]]
+    );
     assert_eq!(names(client.producer()), ["linger.ms", shared[0], shared[1], shared[2]]);
 }
 
@@ -162,7 +200,10 @@ fn a_property_that_a_promise_rests_on_is_refused_with_the_reason() {
     ] {
         let found = problems(&format!("[kafka.client]\n\"{name}\" = \"x\""));
         assert_eq!(found.len(), 1);
-        assert!(found[0].starts_with(&format!("kafka.client.\"{name}\" cannot be set: ")), "{found:?}");
+        assert!(
+            found[0].starts_with(&format!("kafka.client.\"{name}\" cannot be set: ")),
+            "{found:?}"
+        );
     }
 }
 
@@ -170,7 +211,9 @@ fn a_property_that_a_promise_rests_on_is_refused_with_the_reason() {
 fn an_unknown_client_property_is_an_error_that_suggests_the_nearest() {
     assert_eq!(
         problems("[kafka.client]\n\"session.timout.ms\" = 5"),
-        ["kafka.client.\"session.timout.ms\" is not a property of the Kafka client; did you mean \"session.timeout.ms\"?"]
+        [
+            "kafka.client.\"session.timout.ms\" is not a property of the Kafka client; did you mean \"session.timeout.ms\"?"
+        ]
     );
     assert_eq!(
         problems("[kafka.client]\n\"linger.ms\" = [5]"),
@@ -185,8 +228,14 @@ fn a_secret_is_read_from_its_file_and_never_printed() {
     std::fs::write(&file, "correct horse\n").expect("a file");
     let text = format!("[kafka.client]\nsasl.password = \"file:{}\"", file.display());
     let settings = parse(&text).expect("settings");
-    assert_eq!(settings.kafka.client.producer(), [("sasl.password".to_owned(), "correct horse".to_owned())]);
+    assert_eq!(
+        settings.kafka.client.producer(),
+        [("sasl.password".to_owned(), "correct horse".to_owned())]
+    );
     assert!(!format!("{settings:?}").contains("correct horse"));
     let found = problems("[kafka.client]\nsasl.password = \"file:/nowhere/at/all\"");
-    assert!(found[0].starts_with("kafka.client.\"sasl.password\": cannot read the file /nowhere/at/all"), "{found:?}");
+    assert!(
+        found[0].starts_with("kafka.client.\"sasl.password\": cannot read the file /nowhere/at/all"),
+        "{found:?}"
+    );
 }
