@@ -2,5 +2,9 @@
 
 pub mod kafka;
 pub mod log;
+<<<<<<< HEAD
 pub mod marker;
 pub mod raw;
+=======
+pub mod plain;
+>>>>>>> cli
