@@ -8,9 +8,61 @@ mod auditor_tests;
 mod broker;
 #[path = "simulation/client.rs"]
 mod client;
+#[path = "simulation/driver.rs"]
+mod driver;
 #[path = "simulation/faults.rs"]
 mod faults;
 #[path = "simulation/group.rs"]
 mod group;
 #[path = "simulation/partition.rs"]
 mod partition;
+#[path = "simulation/plain.rs"]
+mod plain;
+#[path = "simulation/policies.rs"]
+mod policies;
+#[path = "simulation/stores.rs"]
+mod stores;
+#[path = "simulation/workload.rs"]
+mod workload;
+
+use driver::{Engine, Report};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Runs seeds on all cores until one fails. What it answers: everything that was seen, and what is wrong with the first
+/// seed that failed.
+fn run_seeds<E: Engine>(engine: impl Fn() -> E + Sync, first: u64, count: u64) -> (Report, Option<(u64, Vec<String>)>) {
+    let next = AtomicU64::new(first);
+    let sum: Mutex<(Report, BTreeMap<u64, Vec<String>>)> = Mutex::default();
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count || !sum.lock().map_or(true, |sum| sum.1.is_empty()) {
+                return;
+            }
+            let outcome = driver::run(engine(), seed);
+            let Ok(mut sum) = sum.lock() else { return };
+            match outcome {
+                Ok(report) => {
+                    report.outcomes.into_iter().for_each(|(name, n)| *sum.0.outcomes.entry(name).or_default() += n);
+                    report.mishaps.into_iter().for_each(|(name, n)| *sum.0.mishaps.entry(name).or_default() += n);
+                }
+                Err(wrong) => drop(sum.1.insert(seed, wrong)),
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    let (report, failures) = sum.into_inner().unwrap_or_default();
+    (report, failures.into_iter().next())
+}
+
+#[test]
+fn a_worker_that_keeps_the_protocol_loses_and_repeats_nothing() {
+    let (report, failure) = run_seeds(|| plain::Plain(plain::Flaw::None), 0, 300);
+    assert_eq!(failure, None);
+    for mishap in ["crash", "stall", "lost answer", "evict", "round", "interleave", "uncertain", "transient"] {
+        assert!(report.mishaps.contains_key(mishap), "no seed had a {mishap}: {report:?}");
+    }
+}

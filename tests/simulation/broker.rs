@@ -107,7 +107,7 @@ impl Broker {
             let index = self.random.random_range(0..self.late_ends.len());
             let (identity, commit) = self.late_ends.swap_remove(index);
             // Whoever sent it does not listen any more.
-            drop(self.end_transaction(identity, commit));
+            let _ = self.end_transaction(identity, commit);
         }
         for index in 0..self.producers.len() {
             let overdue = matches!(&self.producers[index].state, TransactionState::Ongoing { since_ms, .. }

@@ -43,6 +43,8 @@ pub struct Shared {
     pub chances: Chances,
     /// Workers that live, with the member that each is in the group.
     alive: BTreeMap<u64, Option<u64>>,
+    /// The newest incarnation of each instance.
+    instances: BTreeMap<String, u64>,
     dead: BTreeSet<u64>,
     /// Counts what went wrong, for the report of a failing seed.
     pub mishaps: BTreeMap<&'static str, u64>,
@@ -54,8 +56,14 @@ pub struct Cluster(Arc<Mutex<Shared>>);
 
 impl Cluster {
     pub fn new(broker: Broker, chances: Chances) -> Self {
-        let shared =
-            Shared { broker, chances, alive: BTreeMap::new(), dead: BTreeSet::new(), mishaps: BTreeMap::new() };
+        let shared = Shared {
+            broker,
+            chances,
+            alive: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            mishaps: BTreeMap::new(),
+        };
         Self(Arc::new(Mutex::new(shared)))
     }
 
@@ -76,6 +84,14 @@ impl Cluster {
     /// Kills a worker from outside.
     pub fn kill(&self, worker: u64) {
         self.lock().bury(worker, "kill");
+    }
+
+    /// Kills the newest incarnation of an instance.
+    pub fn kill_instance(&self, instance: &str) {
+        let mut shared = self.lock();
+        if let Some(worker) = shared.instances.get(instance).copied() {
+            shared.bury(worker, "kill");
+        }
     }
 
     pub fn is_dead(&self, worker: u64) -> bool {
@@ -138,8 +154,15 @@ const GONE: &str = "the process is dead";
 
 impl Connection {
     pub fn new(cluster: Cluster, inputs: Inputs, state_topic: &str, instance: &str, worker: u64) -> Self {
-        cluster.lock().alive.insert(worker, None);
+        let mut shared = cluster.lock();
+        shared.alive.insert(worker, None);
+        shared.instances.insert(instance.to_owned(), worker);
+        drop(shared);
         Self { cluster, inputs, state_topic: state_topic.to_owned(), instance: instance.to_owned(), worker }
+    }
+
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
     }
 
     /// One step of one call: things arrive, things go wrong, others run.
@@ -186,6 +209,17 @@ impl Connection {
         let transient = shared.chances.transient;
         match shared.strikes(transient, "transient") {
             true => Err(SourceError::Transient("the broker is busy".into())),
+            false => Ok(()),
+        }
+    }
+
+    /// A step of a call to the disk of the same process.
+    pub fn disk_step(&self, crash: fn(&Chances) -> f64) -> Result<(), String> {
+        self.step(crash).map_err(|Gone| GONE.to_owned())?;
+        let mut shared = self.cluster.lock();
+        let disk = shared.chances.disk;
+        match shared.strikes(disk, "disk") {
+            true => Err("no space left on the device".into()),
             false => Ok(()),
         }
     }
@@ -499,11 +533,7 @@ impl SimulatedProducer {
         self.to.cluster.lock().broker.send_offsets(self.identity, group, offsets).map_err(refused)?;
         self.step()?;
         self.end()?;
-        self.step().map_err(|error| match error {
-            // After a clean answer only death keeps it from the caller.
-            CommitError::Uncertain(why) if why == GONE => CommitError::Uncertain(why),
-            other => other,
-        })?;
+        self.step()?;
         Ok(changelog.into_iter().collect())
     }
 
@@ -515,7 +545,9 @@ impl SimulatedProducer {
             return shared.broker.end_transaction(self.identity, true).map_err(refused);
         }
         match shared.broker.random.random_range(0..3) {
-            0 => drop(shared.broker.end_transaction(self.identity, true)),
+            0 => {
+                let _ = shared.broker.end_transaction(self.identity, true);
+            }
             1 => shared.broker.end_transaction_later(self.identity, true),
             _ => {}
         }
@@ -553,7 +585,7 @@ impl Producer for SimulatedProducer {
         let mut shared = self.to.cluster.lock();
         // A client that can still talk aborts; one that cannot leaves it open.
         if outcome.is_err() && !shared.dead.contains(&self.to.worker) && shared.broker.random.random_bool(0.5) {
-            drop(shared.broker.end_transaction(self.identity, false));
+            let _ = shared.broker.end_transaction(self.identity, false);
         }
         outcome
     }

@@ -259,7 +259,7 @@ impl Group {
                 room = share;
             }
             let kept: BTreeSet<i32> = member.owned.iter().copied().filter(|p| free.contains(p)).take(room).collect();
-            kept.iter().for_each(|partition| drop(free.remove(partition)));
+            free.retain(|partition| !kept.contains(partition));
             targets.insert(*id, kept);
         }
         for partition in free {
