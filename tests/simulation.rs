@@ -66,3 +66,15 @@ fn a_worker_that_keeps_the_protocol_loses_and_repeats_nothing() {
         assert!(report.mishaps.contains_key(mishap), "no seed had a {mishap}: {report:?}");
     }
 }
+
+#[test]
+fn a_worker_that_breaks_the_protocol_is_found() {
+    use plain::Flaw::*;
+    for flaw in
+        [TrustsUncertainCommits, RestoresTooLittle, IgnoresTheBarrier, CommitsNoOffsets, KeepsRevokedPartitions]
+    {
+        let (_, failure) = run_seeds(|| plain::Plain(flaw), 0, 3000);
+        let (seed, wrong) = failure.unwrap_or_else(|| panic!("{flaw:?} was not found"));
+        println!("{flaw:?}: seed {seed}: {}", wrong[0]);
+    }
+}

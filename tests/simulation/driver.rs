@@ -18,9 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 pub const STATE_TOPIC: &str = "forbear.state";
-const SESSION_MS: i64 = 15_000;
 const REBALANCE_MS: i64 = 45_000;
-const TRANSACTION_TIMEOUT_MS: i64 = 10_000;
 const HOUR_MS: i64 = 3_600_000;
 const TOMBSTONE_MS: i64 = 24 * HOUR_MS;
 /// Turns that a calm cluster may take to come to rest.
@@ -105,6 +103,8 @@ struct Plan {
     scale: f64,
     clean: f64,
     two_inputs: bool,
+    session_ms: i64,
+    transaction_timeout_ms: i64,
 }
 
 impl Plan {
@@ -139,6 +139,8 @@ impl Plan {
             scale,
             clean,
             two_inputs: random.random_bool(0.3),
+            session_ms: *[2_000, 15_000].choose(random).unwrap_or(&15_000),
+            transaction_timeout_ms: *[10_000, 60_000].choose(random).unwrap_or(&10_000),
         }
     }
 }
@@ -189,8 +191,8 @@ fn topic_names(plan: &Plan) -> TopicNames {
 fn new_cluster(plan: &Plan, names: &TopicNames, policy: &Known, random: &mut ChaCha8Rng) -> Cluster {
     // Some day of two years, at any hour: days on which clocks change are among them.
     let now_ms = 1_767_225_600_000 + random.random_range(0..2 * 365 * 24) * HOUR_MS + random.random_range(0..HOUR_MS);
-    let group = Group::new(plan.partitions, SESSION_MS, REBALANCE_MS);
-    let mut broker = Broker::new(ChaCha8Rng::from_rng(random), group, now_ms, TRANSACTION_TIMEOUT_MS);
+    let group = Group::new(plan.partitions, plan.session_ms, REBALANCE_MS);
+    let mut broker = Broker::new(ChaCha8Rng::from_rng(random), group, now_ms, plan.transaction_timeout_ms);
     for name in names.intents.iter().chain(&names.engagement).chain([&names.reroute]) {
         broker.create_topic(name, plan.partitions, false, 1_000_000);
     }

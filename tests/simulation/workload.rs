@@ -50,7 +50,10 @@ impl Workload {
     /// The next record.
     pub fn next(&mut self, now_ms: i64, intents: bool) -> Append {
         if self.random.random_bool(self.mix.repeat) {
-            let same: Vec<&(bool, i32, Data)> = self.earlier.iter().filter(|(kind, ..)| *kind == intents).collect();
+            // Most repeats come soon.
+            let reach = if self.random.random_bool(0.7) { 6 } else { usize::MAX };
+            let same: Vec<&(bool, i32, Data)> =
+                self.earlier.iter().rev().filter(|(kind, ..)| *kind == intents).take(reach).collect();
             if let Some((_, partition, data)) = same.choose(&mut self.random) {
                 return Append { intents, partition: *partition, data: data.clone() };
             }
@@ -75,7 +78,7 @@ impl Workload {
         }
         self.earlier.push((intents, partition, data.clone()));
         if self.earlier.len() > 200 {
-            self.earlier.swap_remove(self.random.random_range(0..200));
+            self.earlier.remove(self.random.random_range(0..100));
         }
         Append { intents, partition, data }
     }
