@@ -14,6 +14,8 @@ mod driver;
 mod faults;
 #[path = "simulation/group.rs"]
 mod group;
+#[path = "simulation/log_tests.rs"]
+mod log_tests;
 #[path = "simulation/partition.rs"]
 mod partition;
 #[path = "simulation/plain.rs"]
