@@ -47,8 +47,14 @@ fn run_seeds<E: Engine>(engine: impl Fn() -> E + Sync, first: u64, count: u64) -
             let Ok(mut sum) = sum.lock() else { return };
             match outcome {
                 Ok(report) => {
-                    report.outcomes.into_iter().for_each(|(name, n)| *sum.0.outcomes.entry(name).or_default() += n);
-                    report.mishaps.into_iter().for_each(|(name, n)| *sum.0.mishaps.entry(name).or_default() += n);
+                    report
+                        .outcomes
+                        .into_iter()
+                        .for_each(|(name, n)| *sum.0.outcomes.entry(name).or_default() += n);
+                    report
+                        .mishaps
+                        .into_iter()
+                        .for_each(|(name, n)| *sum.0.mishaps.entry(name).or_default() += n);
                 }
                 Err(wrong) => drop(sum.1.insert(seed, wrong)),
             }
@@ -64,17 +70,33 @@ fn run_seeds<E: Engine>(engine: impl Fn() -> E + Sync, first: u64, count: u64) -
 fn a_worker_that_keeps_the_protocol_loses_and_repeats_nothing() {
     let (report, failure) = run_seeds(|| plain::Plain(plain::Flaw::None), 0, 300);
     assert_eq!(failure, None);
-    for mishap in ["crash", "stall", "lost answer", "evict", "round", "interleave", "uncertain", "transient"] {
-        assert!(report.mishaps.contains_key(mishap), "no seed had a {mishap}: {report:?}");
+    for mishap in [
+        "crash",
+        "stall",
+        "lost answer",
+        "evict",
+        "round",
+        "interleave",
+        "uncertain",
+        "transient",
+    ] {
+        assert!(
+            report.mishaps.contains_key(mishap),
+            "no seed had a {mishap}: {report:?}"
+        );
     }
 }
 
 #[test]
 fn a_worker_that_breaks_the_protocol_is_found() {
     use plain::Flaw::*;
-    for flaw in
-        [TrustsUncertainCommits, RestoresTooLittle, IgnoresTheBarrier, CommitsNoOffsets, KeepsRevokedPartitions]
-    {
+    for flaw in [
+        TrustsUncertainCommits,
+        RestoresTooLittle,
+        IgnoresTheBarrier,
+        CommitsNoOffsets,
+        KeepsRevokedPartitions,
+    ] {
         let (_, failure) = run_seeds(|| plain::Plain(flaw), 0, 3000);
         let (seed, wrong) = failure.unwrap_or_else(|| panic!("{flaw:?} was not found"));
         println!("{flaw:?}: seed {seed}: {}", wrong[0]);

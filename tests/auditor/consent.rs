@@ -7,10 +7,22 @@ use std::collections::BTreeMap;
 
 pub fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     check_barriers(evidence, findings);
-    for decision in evidence.decisions.iter().filter(|decision| decision.verdict == "approved") {
-        let Some(policy) = evidence.input.policies.get(&decision.policy) else { continue };
-        let Some((_, Some(intent))) = evidence.sources.get(&decision.source) else { continue };
-        let events = evidence.events.get(&decision.customer_id).map(Vec::as_slice).unwrap_or_default();
+    for decision in evidence
+        .decisions
+        .iter()
+        .filter(|decision| decision.verdict == "approved")
+    {
+        let Some(policy) = evidence.input.policies.get(&decision.policy) else {
+            continue;
+        };
+        let Some((_, Some(intent))) = evidence.sources.get(&decision.source) else {
+            continue;
+        };
+        let events = evidence
+            .events
+            .get(&decision.customer_id)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let known: Vec<&Event> = events.iter().filter(|event| decision.knew(event)).collect();
         if policy.obeys(&decision.class, "suppression-list", None) {
             check_suppression_list(decision, intent, &known, findings);
@@ -44,7 +56,10 @@ fn check_barriers(evidence: &Evidence<'_>, findings: &mut Findings) {
             };
             let highest = highest.entry((owner, topic)).or_insert(*barrier);
             if *barrier < *highest {
-                let what = format!("the barrier of {topic} goes back to {barrier} at the decision {}", decision.id);
+                let what = format!(
+                    "the barrier of {topic} goes back to {barrier} at the decision {}",
+                    decision.id
+                );
                 findings.add("P2", what);
             }
             *highest = (*highest).max(*barrier);
@@ -53,9 +68,18 @@ fn check_barriers(evidence: &Evidence<'_>, findings: &mut Findings) {
                 continue;
             }
             let horizon_ms = decision.decided_at_ms.saturating_sub(evidence.input.clock_tolerance_ms);
-            if let Some(missed) = log.first_from(owner, *barrier).filter(|record| record.timestamp_ms < horizon_ms) {
+            if let Some(missed) = log
+                .first_from(owner, *barrier)
+                .filter(|record| record.timestamp_ms < horizon_ms)
+            {
                 let at = Coordinates::of(topic, missed);
-                findings.add("P2", format!("{at} was appended before the decision {}, which did not know it", decision.id));
+                findings.add(
+                    "P2",
+                    format!(
+                        "{at} was appended before the decision {}, which did not know it",
+                        decision.id
+                    ),
+                );
             }
         }
     }
@@ -70,13 +94,17 @@ impl<'a> Log<'a> {
         for record in records {
             partitions.entry(record.partition).or_default().push(record);
         }
-        partitions.values_mut().for_each(|records| records.sort_by_key(|record| record.offset));
+        partitions
+            .values_mut()
+            .for_each(|records| records.sort_by_key(|record| record.offset));
         Self(partitions)
     }
 
     fn first_from(&self, partition: i32, offset: i64) -> Option<&'a TopicRecord> {
         let records = self.0.get(&partition)?;
-        records.get(records.partition_point(|record| record.offset < offset)).copied()
+        records
+            .get(records.partition_point(|record| record.offset < offset))
+            .copied()
     }
 }
 
@@ -95,7 +123,10 @@ fn check_suppression_list(decision: &Decision, intent: &Intent, known: &[&Event]
             _ => false,
         };
         if forbidden {
-            let what = format!("{} was approved although {} ({}) had been read", decision.id, event.coordinates, event.kind);
+            let what = format!(
+                "{} was approved although {} ({}) had been read",
+                decision.id, event.coordinates, event.kind
+            );
             findings.add("P2", what);
         }
     }
@@ -110,13 +141,20 @@ fn check_consent(
     findings: &mut Findings,
 ) {
     let ambiguous = |event: &Event| {
-        evidence.ambiguous_event_ids.contains(&(event.customer_id.clone(), event.event_id.clone()))
+        evidence
+            .ambiguous_event_ids
+            .contains(&(event.customer_id.clone(), event.event_id.clone()))
     };
     let concerning: Vec<&&Event> = known.iter().filter(|event| concerns(event, decision, intent)).collect();
     for refusal in concerning.iter().filter(|event| is_refusal(event) && !ambiguous(event)) {
-        let lifted = concerning.iter().any(|grant| is_grant(grant) && may_lift(grant, refusal) || ambiguous(grant));
+        let lifted = concerning
+            .iter()
+            .any(|grant| is_grant(grant) && may_lift(grant, refusal) || ambiguous(grant));
         if !lifted {
-            let what = format!("{} was approved although the refusal {} had been read", decision.id, refusal.coordinates);
+            let what = format!(
+                "{} was approved although the refusal {} had been read",
+                decision.id, refusal.coordinates
+            );
             findings.add("P2", what);
         }
     }
@@ -126,7 +164,10 @@ fn check_consent(
             is_grant(event) && ends.is_none_or(|end_ms| end_ms > decision.decided_at_ms)
         };
         if !concerning.iter().any(|event| in_force(event)) {
-            let what = format!("{} was approved on an opt-in channel without a grant in force", decision.id);
+            let what = format!(
+                "{} was approved on an opt-in channel without a grant in force",
+                decision.id
+            );
             findings.add("P2", what);
         }
     }
@@ -142,8 +183,8 @@ fn is_grant(event: &Event) -> bool {
 
 /// Later in the log (in another topic the order is not known) and not older.
 fn may_lift(grant: &Event, refusal: &Event) -> bool {
-    let later = grant.coordinates.topic != refusal.coordinates.topic
-        || grant.coordinates.offset > refusal.coordinates.offset;
+    let later =
+        grant.coordinates.topic != refusal.coordinates.topic || grant.coordinates.offset > refusal.coordinates.offset;
     later && grant.occurred_at_ms >= refusal.occurred_at_ms
 }
 
@@ -168,9 +209,9 @@ fn check_preferences(
     findings: &mut Findings,
 ) {
     let newest = |member: &str| -> Option<&Event> {
-        let mut speaking = known.iter().filter(|event| {
-            event.kind == "preferences_set" && event.body.contains_key(member)
-        });
+        let mut speaking = known
+            .iter()
+            .filter(|event| event.kind == "preferences_set" && event.body.contains_key(member));
         let first = speaking.next()?;
         let mut newest: &Event = first;
         for event in speaking {
@@ -188,15 +229,21 @@ fn check_preferences(
         let values = event.body.get(member).and_then(serde_json::Value::as_array);
         values.is_some_and(|values| values.iter().any(|other| other.as_str() == Some(value)))
     };
-    let refused_channel = newest("refused_channels").filter(|event| lists(event, "refused_channels", &decision.channel));
+    let refused_channel =
+        newest("refused_channels").filter(|event| lists(event, "refused_channels", &decision.channel));
     let refused_topic = super::reading::text(&intent.body, "topic")
         .and_then(|topic| newest("refused_topics").filter(|event| lists(event, "refused_topics", &topic)));
     let paused = newest("paused_until").filter(|event| {
-        let until = event.text("paused_until").and_then(|at| super::reading::instant_ms(&at));
+        let until = event
+            .text("paused_until")
+            .and_then(|at| super::reading::instant_ms(&at));
         until.is_some_and(|until_ms| until_ms > decision.decided_at_ms)
     });
     for event in [refused_channel, refused_topic, paused].into_iter().flatten() {
-        let what = format!("{} was approved against the preference {}", decision.id, event.coordinates);
+        let what = format!(
+            "{} was approved against the preference {}",
+            decision.id, event.coordinates
+        );
         findings.add("P2", what);
     }
 }

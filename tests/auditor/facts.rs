@@ -53,14 +53,27 @@ pub struct RuleFacts {
 #[derive(Debug, Clone)]
 pub enum RuleTest {
     /// `limit` is the loosest that any customer can have.
-    Cap { limit: usize, window: Window },
-    Gap { gap_ms: i64 },
+    Cap {
+        limit: usize,
+        window: Window,
+    },
+    Gap {
+        gap_ms: i64,
+    },
     /// Local spans that are quiet.
-    Quiet { zone: Zone, spans: Vec<Span> },
+    Quiet {
+        zone: Zone,
+        spans: Vec<Span>,
+    },
     /// Local spans that are open; everything else is quiet.
-    Open { zone: Zone, spans: Vec<Span> },
+    Open {
+        zone: Zone,
+        spans: Vec<Span>,
+    },
     /// A kind that is only known by name: `cool-off`, …
-    Other { kind: &'static str },
+    Other {
+        kind: &'static str,
+    },
 }
 
 impl RuleTest {
@@ -120,7 +133,10 @@ impl PolicyFacts {
 
     pub fn obeys(&self, class: &str, kind: &str, rule: Option<&str>) -> bool {
         let Some(class) = self.class(class) else { return false };
-        class.obeys.iter().any(|name| name == "all" || name == kind || Some(name.as_str()) == rule)
+        class
+            .obeys
+            .iter()
+            .any(|name| name == "all" || name == kind || Some(name.as_str()) == rule)
     }
 }
 
@@ -147,7 +163,10 @@ impl Scope {
     }
 
     pub fn without_class(&self) -> Self {
-        Self { classes: Vec::new(), ..self.clone() }
+        Self {
+            classes: Vec::new(),
+            ..self.clone()
+        }
     }
 }
 

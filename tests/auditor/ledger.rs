@@ -30,13 +30,21 @@ pub fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         let owner = super::reading::owner(decision.customer_id.as_bytes(), evidence.input.partition_count);
         let newest_ms = newest_ms.entry(owner).or_insert(decision.decided_at_ms);
         if decision.decided_at_ms < *newest_ms {
-            findings.add("P5", format!("the time of partition {owner} goes back at the decision {}", decision.id));
+            findings.add(
+                "P5",
+                format!(
+                    "the time of partition {owner} goes back at the decision {}",
+                    decision.id
+                ),
+            );
         }
         *newest_ms = (*newest_ms).max(decision.decided_at_ms);
         if decision.verdict != "approved" {
             continue;
         }
-        let Some(contact) = contact_of(evidence, decision) else { continue };
+        let Some(contact) = contact_of(evidence, decision) else {
+            continue;
+        };
         match evidence.input.policies.get(&decision.policy) {
             None => findings.add("P6", format!("the decision {} names an unknown policy", decision.id)),
             Some(policy) => check_rules(evidence, policy, decision, &contact, contacts, findings),
@@ -51,7 +59,10 @@ fn release(decision: &Decision, contacts: &mut [(&str, Contact)], findings: &mut
     };
     match contacts.iter_mut().find(|(id, _)| same_source(id)) {
         Some((_, contact)) => contact.released = true,
-        None => findings.add("P1", format!("the release {} gives back what was not approved before", decision.id)),
+        None => findings.add(
+            "P1",
+            format!("the release {} gives back what was not approved before", decision.id),
+        ),
     }
 }
 
@@ -67,12 +78,17 @@ fn contact_of(evidence: &Evidence<'_>, decision: &Decision) -> Option<Contact> {
 }
 
 fn members(body: &serde_json::Map<String, serde_json::Value>) -> BTreeMap<&'static str, String> {
-    MEMBERS.iter().filter_map(|member| Some((*member, text(body, member)?))).collect()
+    MEMBERS
+        .iter()
+        .filter_map(|member| Some((*member, text(body, member)?)))
+        .collect()
 }
 
 /// What the customer heard from elsewhere, as far as the decision knew it.
 fn elsewhere(events: &[Event], decision: &Decision) -> Vec<Contact> {
-    let known = events.iter().filter(|event| event.kind == "contacted_elsewhere" && decision.knew(event));
+    let known = events
+        .iter()
+        .filter(|event| event.kind == "contacted_elsewhere" && decision.knew(event));
     known
         .filter_map(|event| {
             Some(Contact {
@@ -115,10 +131,18 @@ fn check_rules(
     earlier: &[(&str, Contact)],
     findings: &mut Findings,
 ) {
-    let events = evidence.events.get(&decision.customer_id).map(Vec::as_slice).unwrap_or_default();
+    let events = evidence
+        .events
+        .get(&decision.customer_id)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let outside = elsewhere(events, decision);
-    let ledger: Vec<&Contact> =
-        earlier.iter().map(|(_, contact)| contact).chain(&outside).filter(|contact| !contact.released).collect();
+    let ledger: Vec<&Contact> = earlier
+        .iter()
+        .map(|(_, contact)| contact)
+        .chain(&outside)
+        .filter(|contact| !contact.released)
+        .collect();
     let candidates = zones(policy, decision, events);
     for rule in &policy.rules {
         let governed = rule.governs.matches(&contact.traits());
@@ -126,26 +150,50 @@ fn check_rules(
             continue;
         }
         // Where the zone is not certain, a rule is broken only if it is broken in every zone that it may have been.
-        if let Some(counted) = candidates.iter().map(|zones| broken(policy, rule, contact, &ledger, zones)).min().flatten() {
+        if let Some(counted) = candidates
+            .iter()
+            .map(|zones| broken(policy, rule, contact, &ledger, zones))
+            .min()
+            .flatten()
+        {
             let promise = if rule.test.kind() == "quiet-hours" { "P4" } else { "P3" };
-            findings.add(promise, format!("{} was approved against the rule {} ({counted} counted)", decision.id, rule.id));
+            findings.add(
+                promise,
+                format!(
+                    "{} was approved against the rule {} ({counted} counted)",
+                    decision.id, rule.id
+                ),
+            );
         }
     }
 }
 
 /// How many contacts counted where the rule forbids the approval.
-fn broken(policy: &PolicyFacts, rule: &RuleFacts, contact: &Contact, ledger: &[&Contact], zones: &Zones) -> Option<usize> {
+fn broken(
+    policy: &PolicyFacts,
+    rule: &RuleFacts,
+    contact: &Contact,
+    ledger: &[&Contact],
+    zones: &Zones,
+) -> Option<usize> {
     let scope = rule.counts.clone().unwrap_or_else(|| rule.governs.without_class());
     let fills = |other: &&&Contact| {
         let by_class = rule.counts.is_some() || policy.class(&other.class).is_some_and(|class| class.counts);
         by_class
             && scope.matches(&other.traits())
-            && rule.per.iter().all(|member| other.member(member) == contact.member(member))
+            && rule
+                .per
+                .iter()
+                .all(|member| other.member(member) == contact.member(member))
     };
     let now_ms = contact.at_ms;
     match &rule.test {
         RuleTest::Cap { limit, window } => {
-            let held = ledger.iter().filter(fills).filter(|other| window.holds(other.at_ms, now_ms, zones)).count();
+            let held = ledger
+                .iter()
+                .filter(fills)
+                .filter(|other| window.holds(other.at_ms, now_ms, zones))
+                .count();
             (held >= *limit).then_some(held)
         }
         RuleTest::Gap { gap_ms } => {
@@ -171,12 +219,20 @@ fn zones(policy: &PolicyFacts, decision: &Decision, events: &[Event]) -> Vec<Zon
             }
         }
     }
-    let named = newest.values().map(|event| event.text("timezone").and_then(|name| TimeZone::get(&name).ok()));
+    let named = newest
+        .values()
+        .map(|event| event.text("timezone").and_then(|name| TimeZone::get(&name).ok()));
     let mut found: Vec<Zones> = named
-        .map(|zone| Zones { customer: zone.unwrap_or_else(|| company.clone()), company: company.clone() })
+        .map(|zone| Zones {
+            customer: zone.unwrap_or_else(|| company.clone()),
+            company: company.clone(),
+        })
         .collect();
     if found.is_empty() {
-        found.push(Zones { customer: company.clone(), company });
+        found.push(Zones {
+            customer: company.clone(),
+            company,
+        });
     }
     found
 }

@@ -7,10 +7,11 @@
 //! A violation names promises and coordinates, never the content of a record.
 #![allow(dead_code)]
 
-pub mod consent;
+mod consent;
 pub mod facts;
 mod ledger;
-pub mod outcome;
+mod letters;
+mod outcome;
 pub mod reading;
 
 use facts::PolicyFacts;
@@ -157,7 +158,11 @@ impl<'a> Evidence<'a> {
 
     /// The topics `<prefix><channel>` with their channels.
     pub fn channel_topics(&self, prefix: &str) -> Vec<(&'a str, &'a str)> {
-        let matching = self.input.topics.keys().filter_map(|name| Some((name.as_str(), name.strip_prefix(prefix)?)));
+        let matching = self
+            .input
+            .topics
+            .keys()
+            .filter_map(|name| Some((name.as_str(), name.strip_prefix(prefix)?)));
         matching.collect()
     }
 
@@ -169,7 +174,10 @@ impl<'a> Evidence<'a> {
             let error = reading::header(record, "forbear-error");
             match (source, error) {
                 (Some(source), Some(error)) => self.dead.entry(source).or_default().push(error.to_owned()),
-                _ => findings.add("contract", format!("the dead letter {at} lacks its source or its error")),
+                _ => findings.add(
+                    "contract",
+                    format!("the dead letter {at} lacks its source or its error"),
+                ),
             }
         }
     }
@@ -180,11 +188,15 @@ impl<'a> Evidence<'a> {
             match Decision::read(record) {
                 Ok(decision) => self.decisions.push(decision),
                 Err(why) => {
-                    findings.add("P6", format!("the decision record {}: {why}", Coordinates::of(topic, record)));
+                    findings.add(
+                        "P6",
+                        format!("the decision record {}: {why}", Coordinates::of(topic, record)),
+                    );
                 }
             }
         }
-        self.decisions.sort_by_key(|decision| (decision.partition, decision.offset));
+        self.decisions
+            .sort_by_key(|decision| (decision.partition, decision.offset));
     }
 
     fn gather_events(&mut self) {
@@ -195,7 +207,9 @@ impl<'a> Evidence<'a> {
             let mut records: Vec<&TopicRecord> = self.records(topic).iter().collect();
             records.sort_by_key(|record| (record.partition, record.offset));
             for record in records {
-                let Some(event) = Event::read(topic, record) else { continue };
+                let Some(event) = Event::read(topic, record) else {
+                    continue;
+                };
                 let owner = reading::owner(event.customer_id.as_bytes(), self.input.partition_count);
                 if owner != record.partition || self.dead.contains_key(&event.coordinates) {
                     continue;

@@ -1,7 +1,8 @@
 //! P1 and P6: one record in, one record out; its bytes, its headers, its decision records.
 
-use super::reading::{Coordinates, Decision, ERRORS, Event, Intent, REASONS, RULE_REASONS, header, instant_ms, owner};
-use super::{Evidence, Findings, TopicRecord};
+use super::reading::{Coordinates, Decision, Intent, REASONS, RULE_REASONS, header, instant_ms};
+use super::{Evidence, Findings, TopicRecord, letters};
+use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// One record of `approved.*` or `suppressed.*`.
@@ -33,8 +34,8 @@ pub fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     }
     check_histories(evidence, &history, &terminals, findings);
     check_repeats(evidence, &terminals, &history, findings);
-    check_dead_letters(evidence, findings);
-    check_engagement(evidence, findings);
+    letters::check(evidence, findings);
+    check_policy_texts(evidence, findings);
 }
 
 fn gather_terminals<'a>(evidence: &Evidence<'a>, findings: &mut Findings) -> BTreeMap<Coordinates, Vec<Terminal<'a>>> {
@@ -52,7 +53,16 @@ fn gather_terminals<'a>(evidence: &Evidence<'a>, findings: &mut Findings) -> BTr
                     continue;
                 };
                 let reason = header(record, "forbear-reason").unwrap_or_default().to_owned();
-                let terminal = Terminal { approved, channel, at, record, id, attempt, decided_at_ms, reason };
+                let terminal = Terminal {
+                    approved,
+                    channel,
+                    at,
+                    record,
+                    id,
+                    attempt,
+                    decided_at_ms,
+                    reason,
+                };
                 terminals.entry(source).or_default().push(terminal);
             }
         }
@@ -70,11 +80,16 @@ fn check_sources(
     for source in evidence.sources.keys() {
         let verdicts = terminals.get(source).map_or(0, Vec::len);
         let ends = verdicts + evidence.dead.get(source).map_or(0, Vec::len);
-        let newest = history.get(source).and_then(|list| list.iter().rfind(|one| one.verdict != "released"));
+        let newest = history
+            .get(source)
+            .and_then(|list| list.iter().rfind(|one| one.verdict != "released"));
         let waits = newest.is_some_and(|decision| decision.verdict == "deferred");
         match (ends, waits) {
             (0, true) | (1, false) => {}
-            (0, false) => findings.add("P1", format!("{source} has no verdict, does not wait and is no dead letter")),
+            (0, false) => findings.add(
+                "P1",
+                format!("{source} has no verdict, does not wait and is no dead letter"),
+            ),
             (1, true) => findings.add("P1", format!("{source} has ended and still waits")),
             (more, _) => findings.add("P1", format!("{source} has ended {more} times")),
         }
@@ -82,7 +97,10 @@ fn check_sources(
         if let Some((decision, settled_at_ms)) = overdue
             && decision.wake_at_ms.is_some_and(|wake_ms| wake_ms < settled_at_ms)
         {
-            findings.add("P1", format!("{source} should have woken before everything came to rest"));
+            findings.add(
+                "P1",
+                format!("{source} should have woken before everything came to rest"),
+            );
         }
     }
 }
@@ -94,7 +112,10 @@ fn check_strangers(
     history: &BTreeMap<&Coordinates, Vec<&Decision>>,
     findings: &mut Findings,
 ) {
-    for source in terminals.keys().filter(|source| !evidence.sources.contains_key(*source)) {
+    for source in terminals
+        .keys()
+        .filter(|source| !evidence.sources.contains_key(*source))
+    {
         findings.add("P1", format!("there is a verdict about {source}, which is no intent"));
     }
     for source in history.keys().filter(|source| !evidence.sources.contains_key(**source)) {
@@ -122,7 +143,10 @@ fn check_record(
         || terminal.record.headers[..source.headers.len()] != source.headers[..]
     {
         broken("the headers of the input are not kept in front");
-    } else if !terminal.record.headers[source.headers.len()..].iter().all(|(name, _)| name.starts_with("forbear-")) {
+    } else if !terminal.record.headers[source.headers.len()..]
+        .iter()
+        .all(|(name, _)| name.starts_with("forbear-"))
+    {
         broken("there are headers of nobody");
     }
     let expected = match terminal.approved {
@@ -145,10 +169,16 @@ fn check_record(
     }
     if terminal.approved {
         let bounds = header(terminal.record, "forbear-valid-until").and_then(instant_ms);
-        if intent.expires_at_ms.is_some_and(|end_ms| end_ms <= terminal.decided_at_ms) {
+        if intent
+            .expires_at_ms
+            .is_some_and(|end_ms| end_ms <= terminal.decided_at_ms)
+        {
             broken("it had expired when it was approved");
         }
-        if intent.expires_at_ms.is_some_and(|end_ms| bounds.is_none_or(|bound_ms| bound_ms > end_ms)) {
+        if intent
+            .expires_at_ms
+            .is_some_and(|end_ms| bounds.is_none_or(|bound_ms| bound_ms > end_ms))
+        {
             broken("it may be sent after it expires");
         }
         if header(terminal.record, "forbear-reason").is_some() {
@@ -168,7 +198,9 @@ fn check_suppressed(evidence: &Evidence<'_>, intent: &Intent, terminal: &Termina
     }
     let policy = header(terminal.record, "forbear-policy").and_then(|label| evidence.input.policies.get(label));
     let rule = header(terminal.record, "forbear-rule");
-    let known = policy.zip(rule).and_then(|(policy, rule)| policy.rules.iter().find(|known| known.id == rule));
+    let known = policy
+        .zip(rule)
+        .and_then(|(policy, rule)| policy.rules.iter().find(|known| known.id == rule));
     if RULE_REASONS.contains(&reason) {
         match (rule, known, policy) {
             (None, ..) => broken("a rule decided and is not named"),
@@ -205,9 +237,15 @@ fn check_histories(
         for decision in list.iter().filter(|decision| decision.verdict != "released") {
             check_decision(evidence, decision, findings);
             if ended {
-                findings.add("P1", format!("{source} was judged again after its end, as {}", decision.id));
+                findings.add(
+                    "P1",
+                    format!("{source} was judged again after its end, as {}", decision.id),
+                );
             } else if decision.attempt != next_attempt {
-                findings.add("P1", format!("the decision {} is not attempt {next_attempt}", decision.id));
+                findings.add(
+                    "P1",
+                    format!("the decision {} is not attempt {next_attempt}", decision.id),
+                );
             }
             next_attempt = decision.attempt.saturating_add(1);
             ended |= decision.verdict != "deferred";
@@ -217,9 +255,14 @@ fn check_histories(
         for terminal in list {
             let decisions = history.get(source).map(Vec::as_slice).unwrap_or_default();
             let verdict = if terminal.approved { "approved" } else { "suppressed" };
-            let twin = decisions.iter().find(|decision| decision.id == terminal.id && decision.verdict == verdict);
+            let twin = decisions
+                .iter()
+                .find(|decision| decision.id == terminal.id && decision.verdict == verdict);
             let Some(twin) = twin else {
-                findings.add("P6", format!("{} has no decision record that says the same", terminal.at));
+                findings.add(
+                    "P6",
+                    format!("{} has no decision record that says the same", terminal.at),
+                );
                 continue;
             };
             let same_channel = !terminal.approved || twin.channel == terminal.channel;
@@ -233,8 +276,15 @@ fn check_histories(
         let verdict = decision.verdict.as_str();
         let ends = terminals.get(&decision.source).map(Vec::as_slice).unwrap_or_default();
         let terminal = matches!(verdict, "approved" | "suppressed");
-        if terminal && !ends.iter().any(|end| end.id == decision.id && end.approved == (verdict == "approved")) {
-            findings.add("P1", format!("the decision {} ({verdict}) has no record in its topic", decision.id));
+        if terminal
+            && !ends
+                .iter()
+                .any(|end| end.id == decision.id && end.approved == (verdict == "approved"))
+        {
+            findings.add(
+                "P1",
+                format!("the decision {} ({verdict}) has no record in its topic", decision.id),
+            );
         }
     }
 }
@@ -253,7 +303,10 @@ fn check_decision(evidence: &Evidence<'_>, decision: &Decision, findings: &mut F
     if !evidence.input.policies.contains_key(&decision.policy) {
         broken("names no known policy");
     }
-    for (name, instant) in [("wake_at", decision.wake_at_ms), ("next_eligible_at", decision.next_eligible_at_ms)] {
+    for (name, instant) in [
+        ("wake_at", decision.wake_at_ms),
+        ("next_eligible_at", decision.next_eligible_at_ms),
+    ] {
         if instant.is_some_and(|instant_ms| instant_ms <= decision.decided_at_ms) {
             broken(&format!("has a {name} that is not later than its time"));
         }
@@ -270,11 +323,10 @@ fn check_decision(evidence: &Evidence<'_>, decision: &Decision, findings: &mut F
             broken("does not show the working of the rule that decided");
         }
     }
-    let sources = evidence.sources.get(&decision.source);
-    if let Some((_, Some(intent))) = sources {
-        if intent.customer_id != decision.customer_id || intent.channel != decision.requested_channel {
-            broken("speaks of another customer or channel than its intent");
-        }
+    if let Some((_, Some(intent))) = evidence.sources.get(&decision.source)
+        && (intent.customer_id != decision.customer_id || intent.channel != decision.requested_channel)
+    {
+        broken("speaks of another customer or channel than its intent");
     }
 }
 
@@ -288,22 +340,36 @@ fn check_repeats(
     let mut groups: HashMap<(&str, &str), Vec<&Coordinates>> = HashMap::new();
     for (source, (_, intent)) in &evidence.sources {
         if let Some(intent) = intent.as_ref().filter(|_| !evidence.dead.contains_key(source)) {
-            groups.entry((&intent.customer_id, &intent.identity)).or_default().push(source);
+            groups
+                .entry((&intent.customer_id, &intent.identity))
+                .or_default()
+                .push(source);
         }
     }
     for ((customer, _), sources) in &groups {
         let events = evidence.events.get(*customer).map(Vec::as_slice).unwrap_or_default();
         let forgotten = events.iter().any(|event| event.kind == "erased");
         let is_duplicate = |source: &Coordinates| {
-            terminals.get(source).is_some_and(|list| list.iter().any(|one| !one.approved && one.reason == "duplicate"))
+            terminals
+                .get(source)
+                .is_some_and(|list| list.iter().any(|one| !one.approved && one.reason == "duplicate"))
         };
         let members: BTreeSet<&Coordinates> = sources.iter().copied().collect();
         for source in sources.iter().filter(|source| is_duplicate(source)) {
-            let named = terminals[*source].iter().find_map(|one| header(one.record, "forbear-duplicate-of"));
-            let original = named.and_then(Coordinates::parse_decision_id).map(|(original, _)| original);
-            let fits = original.as_ref().is_some_and(|original| original != *source && members.contains(original));
+            let named = terminals[*source]
+                .iter()
+                .find_map(|one| header(one.record, "forbear-duplicate-of"));
+            let original = named
+                .and_then(Coordinates::parse_decision_id)
+                .map(|(original, _)| original);
+            let fits = original
+                .as_ref()
+                .is_some_and(|original| original != *source && members.contains(original));
             if !fits {
-                findings.add("P1", format!("{source} is called a duplicate of what it does not repeat"));
+                findings.add(
+                    "P1",
+                    format!("{source} is called a duplicate of what it does not repeat"),
+                );
             }
         }
         let mut judged: Vec<(i64, &Coordinates)> = sources
@@ -313,130 +379,45 @@ fn check_repeats(
             .collect();
         judged.sort();
         for pair in judged.windows(2) {
-            let remember_ms = evidence.input.policies.values().map(|policy| policy.remember_intents_ms).min().unwrap_or(0);
+            let remember_ms = evidence
+                .input
+                .policies
+                .values()
+                .map(|policy| policy.remember_intents_ms)
+                .min()
+                .unwrap_or(0);
             if !forgotten && pair[1].0 < pair[0].0.saturating_add(remember_ms) {
-                findings.add("P1", format!("{} repeats {} and was judged as if it did not", pair[1].1, pair[0].1));
+                findings.add(
+                    "P1",
+                    format!("{} repeats {} and was judged as if it did not", pair[1].1, pair[0].1),
+                );
             }
         }
     }
 }
 
-/// Dead letters are the records as received; a record that is plainly good is none, one that is plainly bad is one.
-fn check_dead_letters(evidence: &Evidence<'_>, findings: &mut Findings) {
-    let names = &evidence.input.names;
-    let mut inputs: HashMap<Coordinates, &TopicRecord> = HashMap::new();
-    for topic in names.intents.iter().chain(&names.engagement).chain([&names.reroute]) {
-        inputs.extend(evidence.records(topic).iter().map(|record| (Coordinates::of(topic, record), record)));
-    }
-    for record in evidence.records(&names.dead_letter) {
-        let at = Coordinates::of(&names.dead_letter, record);
-        let Some(source) = header(record, "forbear-source").and_then(Coordinates::parse) else { continue };
-        if header(record, "forbear-error").is_none_or(|error| !ERRORS.contains(&error)) {
-            findings.add("contract", format!("{at} gives no error of the closed set"));
-        }
-        let Some(original) = inputs.get(&source) else {
-            findings.add("P1", format!("{at} speaks of {source}, which does not exist"));
-            continue;
-        };
-        let kept = record.headers.len() >= original.headers.len()
-            && record.headers[..original.headers.len()] == original.headers[..];
-        if record.value != original.value || record.key != original.key || !kept {
-            findings.add("contract", format!("{at} is not the record as it was received"));
-        }
-        let good = match names.intents.contains(&source.topic) {
-            true => plainly_good_intent(evidence, original),
-            false => plainly_good_event(original),
-        };
-        if good {
-            findings.add("P1", format!("{source} is a dead letter although it is well formed"));
-        }
-    }
-    for (source, (record, intent)) in &evidence.sources {
-        if intent.is_none() && !is_json_object(record) && !evidence.dead.contains_key(source) {
-            findings.add("contract", format!("{source} is no JSON object and no dead letter"));
-        }
-    }
-}
-
-/// Nothing is dropped silently: engagement that cannot be read is a dead letter, once.
-fn check_engagement(evidence: &Evidence<'_>, findings: &mut Findings) {
-    for topic in &evidence.input.names.engagement {
-        for record in evidence.records(topic) {
-            let source = Coordinates::of(topic, record);
-            let letters = evidence.dead.get(&source).map_or(0, Vec::len);
-            if letters > 1 {
-                findings.add("P1", format!("{source} is {letters} dead letters"));
-            }
-            let settled = evidence.input.settled_at_ms.is_some();
-            if settled && letters == 0 && !is_json_object(record) {
-                findings.add("P1", format!("{source} is no JSON object and no dead letter"));
-            }
-            let Some(event) = Event::read(topic, record) else { continue };
-            let here = owner(event.customer_id.as_bytes(), evidence.input.partition_count) == record.partition;
-            if settled && here && letters == 0 && !EVENT_TYPES.contains(&event.kind.as_str()) {
-                findings.add("P1", format!("{source} is of an unknown type and no dead letter"));
-            }
-        }
-    }
-}
-
-const EVENT_TYPES: &[&str] = &[
-    "sent",
-    "delivered",
-    "failed",
-    "bounced_soft",
-    "bounced_hard",
-    "opened",
-    "clicked",
-    "replied",
-    "converted",
-    "declined",
-    "complained",
-    "unsubscribed",
-    "resubscribed",
-    "consent_granted",
-    "consent_withdrawn",
-    "preferences_set",
-    "profile_set",
-    "contacted_elsewhere",
-    "inbound_contact",
-    "issue_opened",
-    "issue_closed",
-    "intent_cancelled",
-    "identity_merged",
-    "erased",
-    "do_not_contact",
-];
-
-fn is_json_object(record: &TopicRecord) -> bool {
-    let parsed = record.value.as_deref().map(serde_json::from_slice::<serde_json::Value>);
-    matches!(parsed, Some(Ok(serde_json::Value::Object(_))))
-}
-
-/// Only members whose form is beyond doubt.
-fn plain(record: &TopicRecord, members: &[&str]) -> bool {
-    let Some(value) = record.value.as_deref().filter(|value| value.len() < 4096) else { return false };
-    let Ok(serde_json::Value::Object(body)) = serde_json::from_slice(value) else { return false };
-    let reserved = record.headers.iter().any(|(name, _)| name.starts_with("forbear-") || name.starts_with("ce_"));
-    // A repeated key is hidden by the parser: each name may stand in the text once.
-    let text = String::from_utf8_lossy(value);
-    !reserved
-        && body.iter().all(|(name, value)| {
-            let short = value.as_str().is_some_and(|text| !text.is_empty() && text.len() <= 64);
-            members.contains(&name.as_str()) && short && text.matches(&format!("\"{name}\"")).count() == 1
+/// P5: the text of every policy that judged is there, and it is the text that its label is the hash of.
+fn check_policy_texts(evidence: &Evidence<'_>, findings: &mut Findings) {
+    let texts = evidence.records(&evidence.input.names.policies);
+    let hashes: BTreeSet<String> = texts
+        .iter()
+        .filter_map(|record| record.value.as_deref())
+        .map(|text| {
+            Sha256::digest(text)
+                .iter()
+                .take(6)
+                .map(|byte| format!("{byte:02x}"))
+                .collect()
         })
-}
-
-fn plainly_good_event(record: &TopicRecord) -> bool {
-    const MEMBERS: &[&str] = &["event_id", "customer_id", "type", "occurred_at", "channel", "purpose", "division"];
-    const KINDS: &[&str] =
-        &["unsubscribed", "resubscribed", "consent_withdrawn", "consent_granted", "complained", "erased", "do_not_contact"];
-    plain(record, MEMBERS) && Event::read("", record).is_some_and(|event| KINDS.contains(&event.kind.as_str()))
-}
-
-fn plainly_good_intent(evidence: &Evidence<'_>, record: &TopicRecord) -> bool {
-    const MEMBERS: &[&str] = &["intent_id", "customer_id", "channel", "division", "campaign", "category", "topic", "offer"];
-    let known = |channel: &str| evidence.input.policies.values().all(|policy| policy.channel(channel).is_some());
-    let complete = Intent::read(record).is_some_and(|intent| known(&intent.channel) && intent.body.contains_key("division"));
-    plain(record, MEMBERS) && complete && !evidence.input.policies.is_empty()
+        .collect();
+    let used: BTreeSet<&str> = evidence
+        .decisions
+        .iter()
+        .map(|decision| decision.policy.as_str())
+        .collect();
+    for label in used {
+        if !label.rsplit_once('@').is_some_and(|(_, hash)| hashes.contains(hash)) {
+            findings.add("P5", format!("the text of the policy {label} is not in its topic"));
+        }
+    }
 }

@@ -74,7 +74,11 @@ pub struct Coordinates {
 
 impl Coordinates {
     pub fn of(topic: &str, record: &TopicRecord) -> Self {
-        Self { topic: topic.to_owned(), partition: record.partition, offset: record.offset }
+        Self {
+            topic: topic.to_owned(),
+            partition: record.partition,
+            offset: record.offset,
+        }
     }
 
     /// Topic names hold no slash.
@@ -83,7 +87,11 @@ impl Coordinates {
         let topic = parts.next()?.to_owned();
         let partition = parts.next()?.parse().ok()?;
         let offset = parts.next()?.parse().ok()?;
-        parts.next().is_none().then_some(Self { topic, partition, offset })
+        parts.next().is_none().then_some(Self {
+            topic,
+            partition,
+            offset,
+        })
     }
 
     /// Splits a decision id into the original record and the attempt.
@@ -107,7 +115,9 @@ pub fn header<'a>(record: &'a TopicRecord, name: &str) -> Option<&'a str> {
 
 /// An RFC 3339 instant as UTC milliseconds.
 pub fn instant_ms(text: &str) -> Option<i64> {
-    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+    text.parse::<jiff::Timestamp>()
+        .ok()
+        .map(jiff::Timestamp::as_millisecond)
 }
 
 /// The partition that owns a customer: murmur2 as the Java client has it, made positive.
@@ -159,7 +169,11 @@ impl Intent {
         } else {
             header(record, "ce_id").map(|id| (header(record, "ce_source").unwrap_or("").to_owned(), id.to_owned()))
         };
-        let body = if structured { outer.get("data")?.as_object()?.clone() } else { outer };
+        let body = if structured {
+            outer.get("data")?.as_object()?.clone()
+        } else {
+            outer
+        };
         let identity = match event_id {
             Some((source, id)) => format!("{source}\u{0}{id}"),
             None => text(&body, "intent_id")?,
@@ -256,7 +270,10 @@ impl Decision {
             return Err("is not keyed by its customer".into());
         }
         let barrier = body.get("barrier").and_then(Value::as_object);
-        let offsets = barrier.into_iter().flatten().filter_map(|(topic, at)| Some((topic.clone(), at.as_i64()?)));
+        let offsets = barrier
+            .into_iter()
+            .flatten()
+            .filter_map(|(topic, at)| Some((topic.clone(), at.as_i64()?)));
         Ok(Self {
             partition: record.partition,
             offset: record.offset,
@@ -269,7 +286,11 @@ impl Decision {
             verdict: need("verdict")?,
             reason: need("reason")?,
             rule: text(&body, "rule"),
-            blocked_by: body.get("blocked_by").and_then(Value::as_array).cloned().unwrap_or_default(),
+            blocked_by: body
+                .get("blocked_by")
+                .and_then(Value::as_array)
+                .cloned()
+                .unwrap_or_default(),
             decided_at_ms: time("decided_at")?.ok_or("lacks decided_at")?,
             wake_at_ms: time("wake_at")?,
             next_eligible_at_ms: time("next_eligible_at")?,
@@ -281,7 +302,9 @@ impl Decision {
 
     /// True where the event had been applied when this was decided.
     pub fn knew(&self, event: &Event) -> bool {
-        self.barrier.get(&event.coordinates.topic).is_some_and(|end| event.coordinates.offset < *end)
+        self.barrier
+            .get(&event.coordinates.topic)
+            .is_some_and(|end| event.coordinates.offset < *end)
     }
 }
 

@@ -6,7 +6,9 @@ use super::auditor::{AuditInput, TopicNames, TopicRecord, audit, reading};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-const LABEL: &str = "small@0123456789ab";
+/// The hash of [`POLICY_TEXT`].
+const LABEL: &str = "small@c6a210279766";
+const POLICY_TEXT: &[u8] = b"forbear: 1";
 const NOON_MS: i64 = 1_767_268_800_000; // 2026-01-01T12:00:00Z
 const HOUR_MS: i64 = 3_600_000;
 const INTENTS: &str = "forbear.intents";
@@ -16,28 +18,63 @@ const DECISIONS: &str = "forbear.decisions";
 fn facts() -> PolicyFacts {
     let rule = |id: &str, test: RuleTest, class: &str| RuleFacts {
         id: id.into(),
-        governs: Scope { classes: vec![class.into()], ..Scope::default() },
+        governs: Scope {
+            classes: vec![class.into()],
+            ..Scope::default()
+        },
         counts: None,
         per: Vec::new(),
         test,
     };
-    let nights = vec![Span { days: Vec::new(), from_minute: 21 * 60, to_minute: 8 * 60 }];
+    let nights = vec![Span {
+        days: Vec::new(),
+        from_minute: 21 * 60,
+        to_minute: 8 * 60,
+    }];
     PolicyFacts {
         company_zone: "UTC".into(),
         default_class: "marketing".into(),
         remember_intents_ms: 35 * 24 * HOUR_MS,
         channels: vec![
-            ChannelFacts { name: "email".into(), opt_in: false },
-            ChannelFacts { name: "push".into(), opt_in: true },
+            ChannelFacts {
+                name: "email".into(),
+                opt_in: false,
+            },
+            ChannelFacts {
+                name: "push".into(),
+                opt_in: true,
+            },
         ],
         classes: vec![
-            ClassFacts { name: "marketing".into(), counts: true, obeys: vec!["all".into()] },
-            ClassFacts { name: "legal".into(), counts: false, obeys: vec!["suppression-list".into()] },
+            ClassFacts {
+                name: "marketing".into(),
+                counts: true,
+                obeys: vec!["all".into()],
+            },
+            ClassFacts {
+                name: "legal".into(),
+                counts: false,
+                obeys: vec!["suppression-list".into()],
+            },
         ],
         rules: vec![
-            rule("week", RuleTest::Cap { limit: 2, window: Window::RollingMs(168 * HOUR_MS) }, "marketing"),
+            rule(
+                "week",
+                RuleTest::Cap {
+                    limit: 2,
+                    window: Window::RollingMs(168 * HOUR_MS),
+                },
+                "marketing",
+            ),
             rule("spacing", RuleTest::Gap { gap_ms: HOUR_MS }, "marketing"),
-            rule("nights", RuleTest::Quiet { zone: Zone::Customer, spans: nights }, "marketing"),
+            rule(
+                "nights",
+                RuleTest::Quiet {
+                    zone: Zone::Customer,
+                    spans: nights,
+                },
+                "marketing",
+            ),
         ],
     }
 }
@@ -59,13 +96,17 @@ impl World {
             clock_tolerance_ms: 0,
             settled_at_ms: Some(NOON_MS + 1000 * HOUR_MS),
         };
-        Self { input, now_ms: NOON_MS }
+        let mut world = Self { input, now_ms: NOON_MS };
+        world.append("forbear.policies", "hash", POLICY_TEXT.to_vec(), &[]);
+        world
     }
 
     fn append(&mut self, topic: &str, key: &str, value: Vec<u8>, headers: &[(&str, &str)]) -> i64 {
         let records = self.input.topics.entry(topic.to_owned()).or_default();
         let offset = records.len() as i64;
-        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec())));
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec())));
         records.push(TopicRecord {
             partition: 0,
             offset,
@@ -107,7 +148,10 @@ impl World {
     }
 
     fn output(&mut self, topic: &str, source: i64, attempt: u32, more: &[(&str, &str)]) {
-        let value = self.input.topics[INTENTS][source as usize].value.clone().unwrap_or_default();
+        let value = self.input.topics[INTENTS][source as usize]
+            .value
+            .clone()
+            .unwrap_or_default();
         let id = format!("{INTENTS}/0/{source}/{attempt}");
         let decided_at = time(self.now_ms);
         let mut headers = vec![("trace", "x"), ("forbear-decision-id", id.as_str())];
@@ -122,7 +166,10 @@ impl World {
     }
 
     fn suppress(&mut self, source: i64, reason: &str, more: &[(&str, &str)]) {
-        let rule = more.iter().find(|(name, _)| *name == "forbear-rule").map(|(_, rule)| *rule);
+        let rule = more
+            .iter()
+            .find(|(name, _)| *name == "forbear-rule")
+            .map(|(_, rule)| *rule);
         let blocks = rule.map(|rule| json!([{"rule": rule, "reason": reason, "channel": "email"}]));
         let more_members = json!({"verdict": "suppressed", "reason": reason, "rule": rule, "blocked_by": blocks});
         self.decide(source, 0, more_members);
@@ -132,18 +179,34 @@ impl World {
     }
 
     fn dead_letter(&mut self, topic: &str, offset: i64, error: &str) {
-        let value = self.input.topics[topic][offset as usize].value.clone().unwrap_or_default();
+        let value = self.input.topics[topic][offset as usize]
+            .value
+            .clone()
+            .unwrap_or_default();
         let own = self.input.topics[topic][offset as usize].headers.clone();
         let source = format!("{topic}/0/{offset}");
-        self.append("forbear.dead-letter", "c", value, &[("forbear-error", error), ("forbear-source", &source)]);
-        let letter = self.input.topics.get_mut("forbear.dead-letter").and_then(|records| records.last_mut());
+        self.append(
+            "forbear.dead-letter",
+            "c",
+            value,
+            &[("forbear-error", error), ("forbear-source", &source)],
+        );
+        let letter = self
+            .input
+            .topics
+            .get_mut("forbear.dead-letter")
+            .and_then(|records| records.last_mut());
         if let Some(letter) = letter {
             letter.headers.splice(0..0, own);
         }
     }
 
     fn last(&mut self, topic: &str) -> &mut TopicRecord {
-        self.input.topics.get_mut(topic).and_then(|records| records.last_mut()).expect("the topic has a record")
+        self.input
+            .topics
+            .get_mut(topic)
+            .and_then(|records| records.last_mut())
+            .expect("the topic has a record")
     }
 
     fn hours(&mut self, hours: i64) {
@@ -154,7 +217,9 @@ impl World {
     fn catches(&self, promise: &str, part: &str) {
         let violations = audit(&self.input);
         assert!(
-            violations.iter().any(|one| one.promise == promise && one.what.contains(part)),
+            violations
+                .iter()
+                .any(|one| one.promise == promise && one.what.contains(part)),
             "expected {promise} “{part}”, found {violations:#?}"
         );
     }
@@ -172,7 +237,9 @@ fn merge(body: &mut Value, more: Value) {
 }
 
 fn time(instant_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(instant_ms).expect("a time of the tests").to_string()
+    jiff::Timestamp::from_millisecond(instant_ms)
+        .expect("a time of the tests")
+        .to_string()
 }
 
 #[test]
@@ -189,7 +256,11 @@ fn a_good_history_has_no_violation() {
     world.hours(2);
     let third = world.intent("d");
     let next = time(NOON_MS + 168 * HOUR_MS);
-    world.suppress(third, "cap", &[("forbear-rule", "week"), ("forbear-next-eligible-at", &next)]);
+    world.suppress(
+        third,
+        "cap",
+        &[("forbear-rule", "week"), ("forbear-next-eligible-at", &next)],
+    );
     world.event("e1", "unsubscribed", json!({}));
     let fourth = world.intent("e");
     world.suppress(fourth, "consent", &[]);
@@ -406,7 +477,11 @@ fn a_third_contact_in_a_week_of_two_is_found() {
 #[test]
 fn a_contact_made_elsewhere_counts_and_one_given_back_does_not() {
     let mut elsewhere = World::new();
-    elsewhere.event("e1", "contacted_elsewhere", json!({"channel": "phone", "division": "sales"}));
+    elsewhere.event(
+        "e1",
+        "contacted_elsewhere",
+        json!({"channel": "phone", "division": "sales"}),
+    );
     let mut released = World::new();
     let source = released.intent("z");
     released.approve(source);
@@ -469,7 +544,8 @@ fn time_that_goes_back_is_found() {
 
 #[test]
 fn changed_bytes_a_wrong_key_and_lost_headers_are_found() {
-    let damage: [(fn(&mut TopicRecord), &str); 4] = [
+    type Damage = (fn(&mut TopicRecord), &'static str);
+    let damage: [Damage; 4] = [
         (|record| record.value = Some(b"{}".to_vec()), "byte for byte"),
         (|record| record.key = Some(b"d".to_vec()), "the key is not"),
         (|record| drop(record.headers.remove(0)), "headers of the input"),
@@ -504,7 +580,8 @@ fn an_approval_of_what_has_expired_is_found() {
 
 #[test]
 fn a_suppression_without_a_reason_a_rule_or_a_next_time_is_found() {
-    let cases: [(&str, &[(&str, &str)], &str); 5] = [
+    type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
+    let cases: [Case; 5] = [
         ("because", &[], "no reason of the closed set"),
         ("cap", &[], "a rule decided and is not named"),
         ("cap", &[("forbear-rule", "unheard-of")], "does not have"),
@@ -532,7 +609,11 @@ fn a_record_and_a_decision_that_disagree_are_found() {
 fn a_rule_that_decided_without_showing_its_working_is_found() {
     let mut world = World::new();
     let source = world.intent("a");
-    world.decide(source, 0, json!({"verdict": "deferred", "reason": "gap", "rule": "spacing"}));
+    world.decide(
+        source,
+        0,
+        json!({"verdict": "deferred", "reason": "gap", "rule": "spacing"}),
+    );
     world.catches("P6", "does not show the working");
 }
 
@@ -576,10 +657,22 @@ fn an_unknown_policy_is_found() {
 }
 
 #[test]
+fn a_policy_text_that_is_missing_or_another_one_is_found() {
+    let mut world = World::new();
+    let source = world.intent("a");
+    world.approve(source);
+    world.last("forbear.policies").value = Some(b"forbear: 2".to_vec());
+    world.catches("P5", "is not in its topic");
+}
+
+#[test]
 fn a_violation_never_shows_what_a_record_contains() {
     let mut world = World::new();
     for id in ["very-secret-id", "very-secret-id"] {
-        let source = world.intent_with(id, json!({"payload": "very-secret-body", "endpoint": "very-secret-address"}));
+        let source = world.intent_with(
+            id,
+            json!({"payload": "very-secret-body", "endpoint": "very-secret-address"}),
+        );
         world.approve(source);
     }
     let text = audit(&world.input).iter().map(ToString::to_string).collect::<String>();
@@ -589,9 +682,17 @@ fn a_violation_never_shows_what_a_record_contains() {
 #[test]
 fn the_owner_of_a_key_is_the_one_of_the_java_client() {
     // Known pairs of the Java client's own tests, before the sign is taken off.
-    let known = [("21", -973_932_308), ("foobar", -790_332_482), ("a-little-bit-long-string", -985_981_536)];
+    let known = [
+        ("21", -973_932_308),
+        ("foobar", -790_332_482),
+        ("a-little-bit-long-string", -985_981_536),
+    ];
     for (key, hash) in known {
-        assert_eq!(reading::owner(key.as_bytes(), i32::MAX), (hash & 0x7fff_ffff) % i32::MAX, "{key}");
+        assert_eq!(
+            reading::owner(key.as_bytes(), i32::MAX),
+            (hash & 0x7fff_ffff) % i32::MAX,
+            "{key}"
+        );
     }
 }
 

@@ -40,9 +40,16 @@ pub struct ProducerIdentity {
 #[derive(Debug)]
 enum TransactionState {
     Empty,
-    Ongoing { since_ms: i64, partitions: BTreeSet<(String, usize)>, offsets: Vec<(String, i32, Committed)> },
+    Ongoing {
+        since_ms: i64,
+        partitions: BTreeSet<(String, usize)>,
+        offsets: Vec<(String, i32, Committed)>,
+    },
     /// Decided; the control records are on their way.
-    Ending { commit: bool, markers: Vec<Marker> },
+    Ending {
+        commit: bool,
+        markers: Vec<Marker>,
+    },
 }
 
 #[derive(Debug)]
@@ -88,12 +95,23 @@ impl Broker {
 
     pub fn create_topic(&mut self, name: &str, partitions: i32, compacted: bool, max_record_bytes: usize) {
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
-        self.topics.insert(name.to_owned(), Topic { partitions, compacted, append_time: true, max_record_bytes });
+        self.topics.insert(
+            name.to_owned(),
+            Topic {
+                partitions,
+                compacted,
+                append_time: true,
+                max_record_bytes,
+            },
+        );
     }
 
     /// None: there is no such partition.
     pub fn partition(&mut self, topic: &str, partition: i32) -> Option<&mut Partition> {
-        self.topics.get_mut(topic)?.partitions.get_mut(usize::try_from(partition).ok()?)
+        self.topics
+            .get_mut(topic)?
+            .partitions
+            .get_mut(usize::try_from(partition).ok()?)
     }
 
     /// Lets time work: control records, late requests, time-outs, sessions. `haste` is the chance of each thing to arrive.
@@ -126,7 +144,9 @@ impl Broker {
     }
 
     fn write_one_marker(&mut self, index: usize) {
-        let TransactionState::Ending { commit, markers } = &mut self.producers[index].state else { return };
+        let TransactionState::Ending { commit, markers } = &mut self.producers[index].state else {
+            return;
+        };
         let commit = *commit;
         let marker = match markers.len() {
             0 => None,
@@ -159,8 +179,16 @@ impl Broker {
 
     fn decide(&mut self, index: usize, commit: bool) {
         let state = std::mem::replace(&mut self.producers[index].state, TransactionState::Empty);
-        let TransactionState::Ongoing { partitions, offsets, .. } = state else { return };
-        let mut markers: Vec<Marker> = partitions.into_iter().map(|(name, part)| Marker::Partition(name, part)).collect();
+        let TransactionState::Ongoing {
+            partitions, offsets, ..
+        } = state
+        else {
+            return;
+        };
+        let mut markers: Vec<Marker> = partitions
+            .into_iter()
+            .map(|(name, part)| Marker::Partition(name, part))
+            .collect();
         if !offsets.is_empty() {
             markers.push(Marker::Offsets(offsets));
         }
@@ -169,16 +197,25 @@ impl Broker {
 
     /// A new producer for a transactional id: settles what its predecessor left, and fences it.
     pub fn initialise_producer(&mut self, transactional_id: &str) -> ProducerIdentity {
-        let id = *self.producer_ids.entry(transactional_id.to_owned()).or_insert(self.producers.len() as u64);
+        let id = *self
+            .producer_ids
+            .entry(transactional_id.to_owned())
+            .or_insert(self.producers.len() as u64);
         if id as usize == self.producers.len() {
-            self.producers.push(Transactional { epoch: 0, state: TransactionState::Empty });
+            self.producers.push(Transactional {
+                epoch: 0,
+                state: TransactionState::Empty,
+            });
         }
         let index = id as usize;
         self.producers[index].epoch += 1;
         self.finish_markers(index);
         self.decide(index, false);
         self.finish_markers(index);
-        ProducerIdentity { id, epoch: self.producers[index].epoch }
+        ProducerIdentity {
+            id,
+            epoch: self.producers[index].epoch,
+        }
     }
 
     /// The state of a producer that is current, with its transaction begun.
@@ -191,7 +228,11 @@ impl Broker {
         let since_ms = self.now_ms;
         let state = &mut self.producers[index].state;
         if matches!(state, TransactionState::Empty) {
-            *state = TransactionState::Ongoing { since_ms, partitions: BTreeSet::new(), offsets: Vec::new() };
+            *state = TransactionState::Ongoing {
+                since_ms,
+                partitions: BTreeSet::new(),
+                offsets: Vec::new(),
+            };
         }
         Ok(state)
     }
@@ -205,10 +246,20 @@ impl Broker {
     ) -> Result<i64, ProducerRefusal> {
         let now_ms = self.now_ms;
         let place = self.topics.get(topic).ok_or(ProducerRefusal::Record("no such topic"))?;
-        let index = usize::try_from(partition).ok().filter(|index| *index < place.partitions.len());
+        let index = usize::try_from(partition)
+            .ok()
+            .filter(|index| *index < place.partitions.len());
         let index = index.ok_or(ProducerRefusal::Record("no such partition"))?;
-        let size = [&data.key, &data.value].into_iter().flatten().map(Vec::len).sum::<usize>()
-            + data.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
+        let size = [&data.key, &data.value]
+            .into_iter()
+            .flatten()
+            .map(Vec::len)
+            .sum::<usize>()
+            + data
+                .headers
+                .iter()
+                .map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len))
+                .sum::<usize>();
         if size > place.max_record_bytes {
             return Err(ProducerRefusal::Record("the record is too large"));
         }
@@ -222,7 +273,9 @@ impl Broker {
             partitions.insert((topic.to_owned(), index));
         }
         let partitions = self.topics.get_mut(topic).map(|topic| &mut topic.partitions[index]);
-        partitions.map(|log| log.append(Some(producer.id), data)).ok_or(ProducerRefusal::Record("no such topic"))
+        partitions
+            .map(|log| log.append(Some(producer.id), data))
+            .ok_or(ProducerRefusal::Record("no such topic"))
     }
 
     pub fn send_offsets(
@@ -265,28 +318,47 @@ impl Broker {
     /// None: the offset of that partition is in a transaction that has not ended.
     pub fn stable_committed(&self, topic: &str, partition: i32) -> Option<Option<Committed>> {
         let same = |offsets: &[(String, i32, Committed)]| {
-            offsets.iter().any(|(other, number, _)| other == topic && *number == partition)
+            offsets
+                .iter()
+                .any(|(other, number, _)| other == topic && *number == partition)
         };
         let pending = self.producers.iter().any(|producer| match &producer.state {
             TransactionState::Empty => false,
             TransactionState::Ongoing { offsets, .. } => same(offsets),
-            TransactionState::Ending { markers, .. } => {
-                markers.iter().any(|marker| matches!(marker, Marker::Offsets(offsets) if same(offsets)))
-            }
+            TransactionState::Ending { markers, .. } => markers
+                .iter()
+                .any(|marker| matches!(marker, Marker::Offsets(offsets) if same(offsets))),
         });
         (!pending).then(|| self.committed.get(&(topic.to_owned(), partition)).cloned())
     }
 
     /// What was committed last, whatever is pending.
     pub fn committed_offset(&self, topic: &str, partition: i32) -> Option<i64> {
-        self.committed.get(&(topic.to_owned(), partition)).map(|committed| committed.offset)
+        self.committed
+            .get(&(topic.to_owned(), partition))
+            .map(|committed| committed.offset)
+    }
+
+    /// Retention removes a part of what the group has committed past.
+    pub fn retain_committed(&mut self, topic: &str, partition: i32) {
+        let committed = self.committed_offset(topic, partition).unwrap_or(0);
+        let offset = self.random.random_range(0..=committed);
+        if let Some(log) = self.partition(topic, partition) {
+            log.remove_before(offset);
+        }
     }
 
     /// One cleaning of a random compacted partition.
     pub fn compact_somewhere(&mut self, tombstone_ms: i64) {
-        let names: Vec<String> =
-            self.topics.iter().filter(|(_, topic)| topic.compacted).map(|(name, _)| name.clone()).collect();
-        let Some(name) = names.choose(&mut self.random) else { return };
+        let names: Vec<String> = self
+            .topics
+            .iter()
+            .filter(|(_, topic)| topic.compacted)
+            .map(|(name, _)| name.clone())
+            .collect();
+        let Some(name) = names.choose(&mut self.random) else {
+            return;
+        };
         let Some(topic) = self.topics.get_mut(name) else { return };
         let index = self.random.random_range(0..topic.partitions.len());
         let partition = &mut topic.partitions[index];

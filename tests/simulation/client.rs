@@ -112,7 +112,12 @@ impl Shared {
                 left_ms = 120_000;
             }
             let now_ms = self.broker.now_ms;
-            for member in self.alive.iter().filter(|(worker, _)| !frozen.contains(worker)).filter_map(|(_, id)| *id) {
+            for member in self
+                .alive
+                .iter()
+                .filter(|(worker, _)| !frozen.contains(worker))
+                .filter_map(|(_, id)| *id)
+            {
                 self.broker.group.heartbeat(member, now_ms);
             }
             let haste = self.chances.haste;
@@ -158,7 +163,13 @@ impl Connection {
         shared.alive.insert(worker, None);
         shared.instances.insert(instance.to_owned(), worker);
         drop(shared);
-        Self { cluster, inputs, state_topic: state_topic.to_owned(), instance: instance.to_owned(), worker }
+        Self {
+            cluster,
+            inputs,
+            state_topic: state_topic.to_owned(),
+            instance: instance.to_owned(),
+            worker,
+        }
     }
 
     pub fn inputs(&self) -> &Inputs {
@@ -204,7 +215,8 @@ impl Connection {
 
     /// A step of a call that only reads or asks.
     fn ask(&self) -> Result<(), SourceError> {
-        self.step(|chances| chances.crash).map_err(|Gone| SourceError::Fatal(GONE.into()))?;
+        self.step(|chances| chances.crash)
+            .map_err(|Gone| SourceError::Fatal(GONE.into()))?;
         let mut shared = self.cluster.lock();
         let transient = shared.chances.transient;
         match shared.strikes(transient, "transient") {
@@ -236,11 +248,18 @@ impl Log for Connection {
 
     fn source(&mut self) -> Result<SimulatedSource, SourceError> {
         self.ask()?;
-        Ok(SimulatedSource { to: self.clone(), member: None, held: BTreeMap::new(), group: None, answering: None })
+        Ok(SimulatedSource {
+            to: self.clone(),
+            member: None,
+            held: BTreeMap::new(),
+            group: None,
+            answering: None,
+        })
     }
 
     fn producer(&mut self) -> Result<SimulatedProducer, CommitError> {
-        self.step(|chances| chances.crash_in_commit).map_err(|Gone| CommitError::Uncertain(GONE.into()))?;
+        self.step(|chances| chances.crash_in_commit)
+            .map_err(|Gone| CommitError::Uncertain(GONE.into()))?;
         let mut shared = self.cluster.lock();
         let transient = shared.chances.transient;
         if shared.strikes(transient, "transient") {
@@ -248,12 +267,19 @@ impl Log for Connection {
         }
         let identity = shared.broker.initialise_producer(&self.instance);
         drop(shared);
-        Ok(SimulatedProducer { to: self.clone(), identity, poisoned: false })
+        Ok(SimulatedProducer {
+            to: self.clone(),
+            identity,
+            poisoned: false,
+        })
     }
 
     fn changelog(&mut self) -> Result<SimulatedChangelog, SourceError> {
         self.ask()?;
-        Ok(SimulatedChangelog { to: self.clone(), open: BTreeMap::new() })
+        Ok(SimulatedChangelog {
+            to: self.clone(),
+            open: BTreeMap::new(),
+        })
     }
 }
 
@@ -268,7 +294,11 @@ struct Position {
 
 impl Position {
     fn at(next: i64) -> Self {
-        Self { next, told_end: None, out_of_range: false }
+        Self {
+            next,
+            told_end: None,
+            out_of_range: false,
+        }
     }
 }
 
@@ -287,7 +317,9 @@ impl SimulatedSource {
     fn membership(&mut self) -> u64 {
         let mut shared = self.to.cluster.lock();
         let now_ms = shared.broker.now_ms;
-        let member = *self.member.get_or_insert_with(|| shared.broker.group.join(&self.to.instance, now_ms));
+        let member = *self
+            .member
+            .get_or_insert_with(|| shared.broker.group.join(&self.to.instance, now_ms));
         if let Some(seat) = shared.alive.get_mut(&self.to.worker) {
             *seat = Some(member);
         }
@@ -313,23 +345,38 @@ impl SimulatedSource {
             places.rotate_left(turn);
         }
         for (number, topic) in places {
-            let Some(positions) = self.held.get_mut(&number).and_then(Option::as_mut) else { continue };
+            let Some(positions) = self.held.get_mut(&number).and_then(Option::as_mut) else {
+                continue;
+            };
             let position = &mut positions[usize::from(topic)];
-            let Some(log) = shared.broker.partition(self.to.topic(topic), number) else { continue };
+            let Some(log) = shared.broker.partition(self.to.topic(topic), number) else {
+                continue;
+            };
             if position.out_of_range || position.next < log.start() || position.next > log.high_watermark() {
                 if !position.out_of_range {
-                    into.push(Polled::OutOfRange { topic, partition: number });
+                    into.push(Polled::OutOfRange {
+                        topic,
+                        partition: number,
+                    });
                 }
                 position.out_of_range = true;
                 continue;
             }
             let (records, next) = log.read_committed(position.next, room);
             room -= records.len();
-            into.extend(records.into_iter().map(|(offset, data)| Polled::Record(record(topic, number, offset, data))));
+            into.extend(
+                records
+                    .into_iter()
+                    .map(|(offset, data)| Polled::Record(record(topic, number, offset, data))),
+            );
             position.next = next;
             if next == log.last_stable_offset() && position.told_end != Some(next) {
                 position.told_end = Some(next);
-                into.push(Polled::End { topic, partition: number, offset: next });
+                into.push(Polled::End {
+                    topic,
+                    partition: number,
+                    offset: next,
+                });
             }
         }
         Ok(())
@@ -370,9 +417,16 @@ impl Source for SimulatedSource {
                     return Vec::new();
                 }
                 let partitions: Vec<i32> = self.held.keys().copied().collect();
-                let lost = Notice::Revoked { partitions: partitions.clone(), lost: true };
+                let lost = Notice::Revoked {
+                    partitions: partitions.clone(),
+                    lost: true,
+                };
                 let told = self.answering.replace(lost.clone()) == Some(lost);
-                if told { Vec::new() } else { vec![SourceEvent::Revoked { partitions, lost: true }] }
+                if told {
+                    Vec::new()
+                } else {
+                    vec![SourceEvent::Revoked { partitions, lost: true }]
+                }
             }
             Some(notice) => {
                 self.answering = Some(notice.clone());
@@ -386,24 +440,46 @@ impl Source for SimulatedSource {
     }
 
     fn hold(&mut self, partitions: &[i32]) -> Result<(), SourceError> {
-        self.to.step(|chances| chances.crash).map_err(|Gone| SourceError::Fatal(GONE.into()))?;
+        self.to
+            .step(|chances| chances.crash)
+            .map_err(|Gone| SourceError::Fatal(GONE.into()))?;
         let given = matches!(self.answering.take(), Some(Notice::Assigned(given)) if given == partitions);
-        assert!(given, "an assignment was answered with other partitions than were given");
+        assert!(
+            given,
+            "an assignment was answered with other partitions than were given"
+        );
         self.held.extend(partitions.iter().map(|partition| (*partition, None)));
         let member = self.membership();
-        let answered = self.to.cluster.lock().broker.group.answered_assigned(member, partitions);
+        let answered = self
+            .to
+            .cluster
+            .lock()
+            .broker
+            .group
+            .answered_assigned(member, partitions);
         // One that was thrown out meanwhile does not know it yet: its commits will be refused.
         self.group = answered.or(Some(Membership { member, generation: -1 }));
         Ok(())
     }
 
     fn release(&mut self, partitions: &[i32]) -> Result<(), SourceError> {
-        self.to.step(|chances| chances.crash).map_err(|Gone| SourceError::Fatal(GONE.into()))?;
-        let Some(Notice::Revoked { partitions: taken, lost }) = self.answering.take() else {
+        self.to
+            .step(|chances| chances.crash)
+            .map_err(|Gone| SourceError::Fatal(GONE.into()))?;
+        let Some(Notice::Revoked {
+            partitions: taken,
+            lost,
+        }) = self.answering.take()
+        else {
             panic!("a revocation was answered that was not given");
         };
-        assert_eq!(taken, partitions, "a revocation was answered with other partitions than were taken");
-        partitions.iter().for_each(|partition| drop(self.held.remove(partition)));
+        assert_eq!(
+            taken, partitions,
+            "a revocation was answered with other partitions than were taken"
+        );
+        partitions
+            .iter()
+            .for_each(|partition| drop(self.held.remove(partition)));
         match (lost, self.member) {
             (true, _) => self.member = None,
             (false, Some(member)) => self.to.cluster.lock().broker.group.answered_revoked(member, partitions),
@@ -413,12 +489,17 @@ impl Source for SimulatedSource {
     }
 
     fn group(&mut self) -> Result<Membership, SourceError> {
-        self.group.ok_or_else(|| SourceError::Transient("not a member of the group yet".into()))
+        self.group
+            .ok_or_else(|| SourceError::Transient("not a member of the group yet".into()))
     }
 
     fn start(&mut self, partition: i32, positions: &[StartAt]) -> Result<(), SourceError> {
         self.to.ask()?;
-        assert_eq!(positions.len(), self.to.inputs.topics.len(), "one position for each input");
+        assert_eq!(
+            positions.len(),
+            self.to.inputs.topics.len(),
+            "one position for each input"
+        );
         let mut shared = self.to.cluster.lock();
         let held = self.held.get_mut(&partition);
         let held = held.ok_or_else(|| SourceError::Transient("the partition is not assigned".into()))?;
@@ -454,7 +535,8 @@ impl Source for SimulatedSource {
         let mut shared = self.to.cluster.lock();
         let end = |(topic, partition): &(TopicIndex, i32)| {
             let log = shared.broker.partition(self.to.topic(*topic), *partition);
-            log.map(|log| log.last_stable_offset()).ok_or_else(|| SourceError::Fatal("no such partition".into()))
+            log.map(|log| log.last_stable_offset())
+                .ok_or_else(|| SourceError::Fatal("no such partition".into()))
         };
         of.iter().map(end).collect()
     }
@@ -464,7 +546,10 @@ impl Source for SimulatedSource {
         let shared = self.to.cluster.lock();
         let unstable = || SourceError::Transient("the offset is in an open transaction".into());
         let stable = |(topic, partition): &(TopicIndex, i32)| {
-            shared.broker.stable_committed(self.to.topic(*topic), *partition).ok_or_else(unstable)
+            shared
+                .broker
+                .stable_committed(self.to.topic(*topic), *partition)
+                .ok_or_else(unstable)
         };
         of.iter().map(stable).collect()
     }
@@ -480,7 +565,9 @@ pub struct SimulatedProducer {
 
 impl SimulatedProducer {
     fn step(&self) -> Result<(), CommitError> {
-        self.to.step(|chances| chances.crash_in_commit).map_err(|Gone| CommitError::Uncertain(GONE.into()))?;
+        self.to
+            .step(|chances| chances.crash_in_commit)
+            .map_err(|Gone| CommitError::Uncertain(GONE.into()))?;
         let mut shared = self.to.cluster.lock();
         let uncertain = shared.chances.uncertain;
         match shared.strikes(uncertain, "uncertain") {
@@ -492,7 +579,11 @@ impl SimulatedProducer {
     fn produce(&self, outgoing: &Outgoing) -> Result<(i32, i64), CommitError> {
         let mut shared = self.to.cluster.lock();
         let now_ms = shared.broker.now_ms;
-        let count = shared.broker.topics.get(&*outgoing.topic).map_or(1, |topic| topic.partitions.len() as i32);
+        let count = shared
+            .broker
+            .topics
+            .get(&*outgoing.topic)
+            .map_or(1, |topic| topic.partitions.len() as i32);
         let by_key = || outgoing.key.as_deref().map_or(0, |key| owner(key, count));
         let partition = outgoing.partition.unwrap_or_else(by_key);
         let data = Data {
@@ -501,7 +592,10 @@ impl SimulatedProducer {
             value: outgoing.value.clone(),
             headers: outgoing.headers.clone(),
         };
-        let offset = shared.broker.produce(self.identity, &outgoing.topic, partition, data).map_err(refused)?;
+        let offset = shared
+            .broker
+            .produce(self.identity, &outgoing.topic, partition, data)
+            .map_err(refused)?;
         Ok((partition, offset))
     }
 
@@ -526,11 +620,19 @@ impl SimulatedProducer {
         self.step()?;
         let name = |index: TopicIndex| self.to.topic(index).to_owned();
         let offsets = transaction.offsets.iter().map(|commit| {
-            let committed = Committed { offset: commit.offset, metadata: commit.metadata.clone() };
+            let committed = Committed {
+                offset: commit.offset,
+                metadata: commit.metadata.clone(),
+            };
             (name(commit.topic), commit.partition, committed)
         });
         let offsets = offsets.collect();
-        self.to.cluster.lock().broker.send_offsets(self.identity, group, offsets).map_err(refused)?;
+        self.to
+            .cluster
+            .lock()
+            .broker
+            .send_offsets(self.identity, group, offsets)
+            .map_err(refused)?;
         self.step()?;
         self.end()?;
         self.step()?;
@@ -602,7 +704,8 @@ impl Changelog for SimulatedChangelog {
         self.to.ask()?;
         let mut shared = self.to.cluster.lock();
         let log = shared.broker.partition(&self.to.state_topic, partition);
-        log.map(|log| (log.start(), log.high_watermark())).ok_or_else(|| SourceError::Fatal("no such partition".into()))
+        log.map(|log| (log.start(), log.high_watermark()))
+            .ok_or_else(|| SourceError::Fatal("no such partition".into()))
     }
 
     fn open(&mut self, partition: i32, from: i64) -> Result<(), SourceError> {
@@ -629,7 +732,9 @@ impl Changelog for SimulatedChangelog {
             false => most,
         };
         for (number, position) in &mut self.open {
-            let Some(log) = shared.broker.partition(&self.to.state_topic, *number) else { continue };
+            let Some(log) = shared.broker.partition(&self.to.state_topic, *number) else {
+                continue;
+            };
             if position.out_of_range || position.next < log.start() || position.next > log.high_watermark() {
                 if !position.out_of_range {
                     into.push((*number, ChangelogPolled::OutOfRange));
@@ -641,7 +746,14 @@ impl Changelog for SimulatedChangelog {
             room -= records.len();
             into.extend(records.into_iter().map(|(offset, data)| {
                 let key = data.key.clone().unwrap_or_default();
-                (*number, ChangelogPolled::Entry(ChangelogEntry { offset, key, value: data.value.clone() }))
+                (
+                    *number,
+                    ChangelogPolled::Entry(ChangelogEntry {
+                        offset,
+                        key,
+                        value: data.value.clone(),
+                    }),
+                )
             }));
             position.next = next;
             if next == log.last_stable_offset() && position.told_end != Some(next) {

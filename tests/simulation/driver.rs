@@ -60,8 +60,14 @@ pub struct Report {
 }
 
 enum State {
-    Up { worker: u64, running: Box<dyn Running>, frozen_until_ms: Option<i64> },
-    Down { until_ms: i64 },
+    Up {
+        worker: u64,
+        running: Box<dyn Running>,
+        frozen_until_ms: Option<i64>,
+    },
+    Down {
+        until_ms: i64,
+    },
     /// Scaled away.
     Gone,
 }
@@ -102,6 +108,7 @@ struct Plan {
     stale: f64,
     scale: f64,
     clean: f64,
+    retention: f64,
     two_inputs: bool,
     session_ms: i64,
     transaction_timeout_ms: i64,
@@ -109,7 +116,13 @@ struct Plan {
 
 impl Plan {
     fn draw(random: &mut ChaCha8Rng) -> Self {
-        let mut sometimes = |highest: f64| if random.random_bool(0.5) { highest * random.random::<f64>() } else { 0.0 };
+        let mut sometimes = |highest: f64| {
+            if random.random_bool(0.5) {
+                highest * random.random::<f64>()
+            } else {
+                0.0
+            }
+        };
         let (external, kill, freeze) = (sometimes(0.2), sometimes(0.1), sometimes(0.1));
         let (wipe, stale, scale, clean) = (sometimes(0.3), sometimes(0.3), sometimes(0.03), sometimes(0.3));
         let mix = Mix {
@@ -120,7 +133,7 @@ impl Plan {
             refusal: sometimes(0.3),
             erasure: sometimes(0.05),
         };
-        let leaps = sometimes(0.2);
+        let (leaps, retention) = (sometimes(0.2), sometimes(0.2));
         Self {
             partitions: random.random_range(1..=5),
             processes: random.random_range(1..=3),
@@ -130,7 +143,10 @@ impl Plan {
             longest_step_ms: *[20, 500, 5_000].choose(random).unwrap_or(&500),
             leaps,
             chances: Chances::draw(random),
-            mix: Mix { customers: random.random_range(1..=25), ..mix },
+            mix: Mix {
+                customers: random.random_range(1..=25),
+                ..mix
+            },
             external,
             kill,
             freeze,
@@ -138,6 +154,7 @@ impl Plan {
             stale,
             scale,
             clean,
+            retention,
             two_inputs: random.random_bool(0.3),
             session_ms: *[2_000, 15_000].choose(random).unwrap_or(&15_000),
             transaction_timeout_ms: *[10_000, 60_000].choose(random).unwrap_or(&10_000),
@@ -201,8 +218,18 @@ fn new_cluster(plan: &Plan, names: &TopicNames, policy: &Known, random: &mut Cha
     broker.create_topic(&names.decisions, plan.partitions, false, 2_000_000);
     broker.create_topic(&names.dead_letter, 1, false, 2_000_000);
     for channel in &policy.facts.channels {
-        broker.create_topic(&format!("{}{}", names.approved_prefix, channel.name), plan.partitions, false, 2_000_000);
-        broker.create_topic(&format!("{}{}", names.suppressed_prefix, channel.name), plan.partitions, false, 2_000_000);
+        broker.create_topic(
+            &format!("{}{}", names.approved_prefix, channel.name),
+            plan.partitions,
+            false,
+            2_000_000,
+        );
+        broker.create_topic(
+            &format!("{}{}", names.suppressed_prefix, channel.name),
+            plan.partitions,
+            false,
+            2_000_000,
+        );
     }
     Cluster::new(broker, plan.chances)
 }
@@ -233,7 +260,10 @@ impl<E: Engine> Fleet<E> {
             seats: seats.collect(),
             engine,
             cluster,
-            inputs: Inputs { topics, partition_count: plan.partitions },
+            inputs: Inputs {
+                topics,
+                partition_count: plan.partitions,
+            },
             policy,
             random: RefCell::new(ChaCha8Rng::from_rng(random)),
             next_worker: Cell::new(1),
@@ -244,16 +274,36 @@ impl<E: Engine> Fleet<E> {
     /// Starts what is due to start and lets the worker of that seat have one turn.
     fn turn(&self, index: usize) -> Turned {
         let seat = &self.seats[index];
-        let Ok(mut state) = seat.state.try_borrow_mut() else { return Turned::Busy };
+        let Ok(mut state) = seat.state.try_borrow_mut() else {
+            return Turned::Busy;
+        };
         let now_ms = self.cluster.now_ms();
         if matches!(*state, State::Down { until_ms } if until_ms <= now_ms) {
             let worker = self.next_worker.replace(self.next_worker.get() + 1);
-            let to =
-                Connection::new(self.cluster.clone(), self.inputs.clone(), STATE_TOPIC, &seat.instance, worker);
-            let running = self.engine.start(to, &self.cluster, &self.disks[seat.process], &self.policy);
-            *state = State::Up { worker, running, frozen_until_ms: None };
+            let to = Connection::new(
+                self.cluster.clone(),
+                self.inputs.clone(),
+                STATE_TOPIC,
+                &seat.instance,
+                worker,
+            );
+            let running = self
+                .engine
+                .start(to, &self.cluster, &self.disks[seat.process], &self.policy);
+            *state = State::Up {
+                worker,
+                running,
+                frozen_until_ms: None,
+            };
         }
-        let State::Up { worker, running, frozen_until_ms } = &mut *state else { return Turned::Idle };
+        let State::Up {
+            worker,
+            running,
+            frozen_until_ms,
+        } = &mut *state
+        else {
+            return Turned::Idle;
+        };
         let worker = *worker;
         if frozen_until_ms.is_some_and(|until_ms| until_ms > now_ms) && !self.cluster.is_dead(worker) {
             return Turned::Idle;
@@ -267,7 +317,9 @@ impl<E: Engine> Fleet<E> {
         };
         if exits {
             let pause_ms = self.random.borrow_mut().random_range(0..20_000);
-            *state = State::Down { until_ms: now_ms.saturating_add(pause_ms) };
+            *state = State::Down {
+                until_ms: now_ms.saturating_add(pause_ms),
+            };
             drop(state);
             self.cluster.kill(worker);
             self.kill_process(seat.process);
@@ -282,7 +334,10 @@ impl<E: Engine> Fleet<E> {
 
     /// A process dies with all its workers. One that is inside a call finds out when the call goes on.
     fn kill_process(&self, process: usize) {
-        let until_ms = self.cluster.now_ms().saturating_add(self.random.borrow_mut().random_range(0..20_000));
+        let until_ms = self
+            .cluster
+            .now_ms()
+            .saturating_add(self.random.borrow_mut().random_range(0..20_000));
         for seat in self.seats.iter().filter(|seat| seat.process == process) {
             match seat.state.try_borrow_mut() {
                 Ok(mut state) => {
@@ -317,7 +372,11 @@ impl<E: Engine> Fleet<E> {
 
     fn frozen(&self) -> BTreeSet<u64> {
         let frozen = |seat: &Seat| match &*seat.state.borrow() {
-            State::Up { worker, frozen_until_ms: Some(_), .. } => Some(*worker),
+            State::Up {
+                worker,
+                frozen_until_ms: Some(_),
+                ..
+            } => Some(*worker),
             _ => None,
         };
         self.seats.iter().filter_map(frozen).collect()
@@ -386,7 +445,11 @@ fn write<E: Engine>(
     external: Option<ProducerIdentity>,
     random: &mut ChaCha8Rng,
 ) {
-    let topics = if append.intents { &names.intents } else { &names.engagement };
+    let topics = if append.intents {
+        &names.intents
+    } else {
+        &names.engagement
+    };
     let Some(topic) = topics.choose(random) else { return };
     let mut shared = fleet.cluster.lock();
     let now_ms = shared.broker.now_ms;
@@ -425,26 +488,41 @@ fn misfortune<E: Engine>(
     let seats = || fleet.seats.iter().filter(|seat| seat.process == process);
     let is_down = seats().all(|seat| !matches!(*seat.state.borrow(), State::Up { .. }));
     if random.random_bool(plan.stale) {
-        copies.extend(fleet.engine.copy(&fleet.disks[process], partition).map(|copy| (process, partition, copy)));
+        copies.extend(
+            fleet
+                .engine
+                .copy(&fleet.disks[process], partition)
+                .map(|copy| (process, partition, copy)),
+        );
     }
     if is_down && random.random_bool(plan.wipe) {
         fleet.engine.wipe(&fleet.disks[process], partition);
     }
-    if is_down && random.random_bool(plan.stale) {
-        if let Some(at) = copies.iter().position(|(owner, ..)| *owner == process) {
-            let (_, partition, copy) = copies.swap_remove(at);
-            fleet.engine.put_back(&fleet.disks[process], partition, copy);
-        }
+    if is_down
+        && random.random_bool(plan.stale)
+        && let Some(at) = copies.iter().position(|(owner, ..)| *owner == process)
+    {
+        let (_, partition, copy) = copies.swap_remove(at);
+        fleet.engine.put_back(&fleet.disks[process], partition, copy);
     }
     if random.random_bool(plan.scale) && process > 0 {
         let gone = seats().all(|seat| matches!(*seat.state.borrow(), State::Gone));
         fleet.kill_process(process);
         for seat in seats() {
-            *seat.state.borrow_mut() = if gone { State::Down { until_ms: now_ms } } else { State::Gone };
+            *seat.state.borrow_mut() = if gone {
+                State::Down { until_ms: now_ms }
+            } else {
+                State::Gone
+            };
         }
     }
     if random.random_bool(plan.clean) {
         fleet.cluster.lock().broker.compact_somewhere(TOMBSTONE_MS);
+    }
+    if random.random_bool(plan.retention) {
+        let topics = &fleet.inputs.topics;
+        let (topic, _) = &topics[random.random_range(0..topics.len())];
+        fleet.cluster.lock().broker.retain_committed(topic, partition);
     }
 }
 
@@ -464,7 +542,10 @@ fn settle<E: Engine>(fleet: &Rc<Fleet<E>>, names: &TopicNames) -> Result<(), Vec
         fleet.cluster.advance(HOUR_MS, &BTreeSet::new());
         come_to_rest(fleet, names, 50)?;
     }
-    fleet.cluster.lock().chances = Chances { haste: 1.0, ..live_chances };
+    fleet.cluster.lock().chances = Chances {
+        haste: 1.0,
+        ..live_chances
+    };
     Ok(())
 }
 
@@ -481,7 +562,9 @@ fn come_to_rest<E: Engine>(fleet: &Rc<Fleet<E>>, names: &TopicNames, step_ms: i6
     }
     let settled = fleet.cluster.lock().broker.group.is_settled();
     let lag = lag(fleet, names);
-    Err(vec![format!("liveness: the fleet does not come to rest (group settled: {settled}, behind: {lag:?})")])
+    Err(vec![format!(
+        "liveness: the fleet does not come to rest (group settled: {settled}, behind: {lag:?})"
+    )])
 }
 
 /// Partitions with records that nobody has committed past.
@@ -491,7 +574,9 @@ fn lag<E: Engine>(fleet: &Fleet<E>, names: &TopicNames) -> Vec<String> {
     for topic in names.intents.iter().chain(&names.engagement).chain([&names.reroute]) {
         for number in 0..fleet.inputs.partition_count {
             let committed = shared.broker.committed_offset(topic, number).unwrap_or(0);
-            let Some(log) = shared.broker.partition(topic, number) else { continue };
+            let Some(log) = shared.broker.partition(topic, number) else {
+                continue;
+            };
             if !log.read_committed(committed, 1).0.is_empty() {
                 behind.push(format!("{topic}/{number}"));
             }
@@ -529,14 +614,26 @@ fn evidence<E: Engine>(fleet: &Fleet<E>, names: &TopicNames, settled: bool) -> A
 }
 
 fn report<E: Engine>(fleet: &Fleet<E>, input: &AuditInput) -> Report {
-    let mut report = Report { mishaps: fleet.cluster.lock().mishaps.clone(), ..Report::default() };
+    let mut report = Report {
+        mishaps: fleet.cluster.lock().mishaps.clone(),
+        ..Report::default()
+    };
     for (name, records) in &input.topics {
         *report.outcomes.entry(name.clone()).or_default() += records.len() as u64;
     }
     for record in input.topics.get(&input.names.decisions).into_iter().flatten() {
-        let value: Option<serde_json::Value> = record.value.as_deref().and_then(|value| serde_json::from_slice(value).ok());
-        let reason = value.as_ref().and_then(|value| value.get("reason")).and_then(serde_json::Value::as_str);
-        *report.outcomes.entry(format!("reason {}", reason.unwrap_or("none"))).or_default() += 1;
+        let value: Option<serde_json::Value> = record
+            .value
+            .as_deref()
+            .and_then(|value| serde_json::from_slice(value).ok());
+        let reason = value
+            .as_ref()
+            .and_then(|value| value.get("reason"))
+            .and_then(serde_json::Value::as_str);
+        *report
+            .outcomes
+            .entry(format!("reason {}", reason.unwrap_or("none")))
+            .or_default() += 1;
     }
     report
 }

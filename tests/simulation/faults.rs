@@ -73,7 +73,11 @@ impl Chances {
             partial_poll: rate(0.8),
             disk: rate(0.01),
             // Control records mostly arrive at once, and in some seeds only after hundreds of steps.
-            haste: if random.random_bool(0.4) { 1.0 } else { 10_f64.powf(-3.0 * random.random::<f64>()) },
+            haste: if random.random_bool(0.4) {
+                1.0
+            } else {
+                10_f64.powf(-3.0 * random.random::<f64>())
+            },
         }
     }
 }

@@ -25,7 +25,10 @@ pub enum Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     Assigned(Vec<i32>),
-    Revoked { partitions: Vec<i32>, lost: bool },
+    Revoked {
+        partitions: Vec<i32>,
+        lost: bool,
+    },
     Fenced,
     /// It is no member any more, and has answered for what it had: it may join again.
     Out,
@@ -78,7 +81,11 @@ impl Group {
     pub fn join(&mut self, instance: &str, now_ms: i64) -> u64 {
         let id = self.next_member;
         self.next_member += 1;
-        let seat = self.members.iter().find(|(_, member)| member.instance == instance).map(|(id, _)| *id);
+        let seat = self
+            .members
+            .iter()
+            .find(|(_, member)| member.instance == instance)
+            .map(|(id, _)| *id);
         let predecessor = seat.and_then(|seat| {
             self.fenced.insert(seat);
             self.members.remove(&seat)
@@ -96,10 +103,14 @@ impl Group {
         };
         // A seat that is taken in a stable group gets what the seat had, without a round.
         let complete = self.members.values().map(|member| member.owned.len()).sum::<usize>();
-        let seat = predecessor.filter(|_| self.round_since_ms.is_none()).map(|member| member.target);
+        let seat = predecessor
+            .filter(|_| self.round_since_ms.is_none())
+            .map(|member| member.target);
         match seat.filter(|target| complete + target.len() == self.partition_count as usize) {
             Some(target) => {
-                member.outbox.push_back(Notice::Assigned(target.iter().copied().collect()));
+                member
+                    .outbox
+                    .push_back(Notice::Assigned(target.iter().copied().collect()));
                 member.target = target;
                 self.members.insert(id, member);
             }
@@ -132,7 +143,9 @@ impl Group {
 
     /// Throws out who was silent too long, or does not come back to a round.
     pub fn expire(&mut self, now_ms: i64) {
-        let late = self.round_since_ms.is_some_and(|since_ms| now_ms - since_ms > self.rebalance_ms);
+        let late = self
+            .round_since_ms
+            .is_some_and(|since_ms| now_ms - since_ms > self.rebalance_ms);
         let session_ms = self.session_ms;
         let out: Vec<u64> = self
             .members
@@ -162,7 +175,9 @@ impl Group {
         if self.fenced.contains(&id) {
             return Some(Notice::Fenced);
         }
-        let Some(member) = self.members.get_mut(&id) else { return Some(Notice::Out) };
+        let Some(member) = self.members.get_mut(&id) else {
+            return Some(Notice::Out);
+        };
         member.last_seen_ms = now_ms;
         if member.unanswered.is_some() {
             return None;
@@ -186,10 +201,16 @@ impl Group {
     /// The member has taken what it was given. Answers the membership for its commits; none for one that is out.
     pub fn answered_assigned(&mut self, id: u64, partitions: &[i32]) -> Option<Membership> {
         let member = self.members.get_mut(&id)?;
-        assert!(matches!(member.unanswered, Some(Notice::Assigned(_))), "an assignment was answered that was not given");
+        assert!(
+            matches!(member.unanswered, Some(Notice::Assigned(_))),
+            "an assignment was answered that was not given"
+        );
         member.unanswered = None;
         member.owned.extend(partitions);
-        Some(Membership { member: id, generation: member.generation })
+        Some(Membership {
+            member: id,
+            generation: member.generation,
+        })
     }
 
     pub fn answered_revoked(&mut self, id: u64, partitions: &[i32]) {
@@ -208,7 +229,9 @@ impl Group {
         if !self.members.contains_key(&membership.member) {
             return Err(Refusal::UnknownMember);
         }
-        (membership.generation == self.generation).then_some(()).ok_or(Refusal::IllegalGeneration)
+        (membership.generation == self.generation)
+            .then_some(())
+            .ok_or(Refusal::IllegalGeneration)
     }
 
     /// True where every partition has an owner that has answered, and nothing is on its way.
@@ -228,16 +251,27 @@ impl Group {
         }
         self.generation += 1;
         let targets = self.balanced();
-        let owned: BTreeSet<i32> = self.members.values().flat_map(|member| member.owned.iter().copied()).collect();
+        let owned: BTreeSet<i32> = self
+            .members
+            .values()
+            .flat_map(|member| member.owned.iter().copied())
+            .collect();
         for (id, member) in &mut self.members {
             let target = targets.get(id).cloned().unwrap_or_default();
             let revoked: Vec<i32> = member.owned.difference(&target).copied().collect();
             let added: Vec<i32> = target.difference(&owned).copied().collect();
-            member.target = target.iter().filter(|p| member.owned.contains(p) || added.contains(p)).copied().collect();
+            member.target = target
+                .iter()
+                .filter(|p| member.owned.contains(p) || added.contains(p))
+                .copied()
+                .collect();
             member.generation = self.generation;
             member.outbox.clear();
             if !revoked.is_empty() {
-                member.outbox.push_back(Notice::Revoked { partitions: revoked.clone(), lost: false });
+                member.outbox.push_back(Notice::Revoked {
+                    partitions: revoked.clone(),
+                    lost: false,
+                });
             }
             if revoked.is_empty() || !added.is_empty() {
                 member.outbox.push_back(Notice::Assigned(added));
@@ -258,7 +292,13 @@ impl Group {
                 above_floor -= 1;
                 room = share;
             }
-            let kept: BTreeSet<i32> = member.owned.iter().copied().filter(|p| free.contains(p)).take(room).collect();
+            let kept: BTreeSet<i32> = member
+                .owned
+                .iter()
+                .copied()
+                .filter(|p| free.contains(p))
+                .take(room)
+                .collect();
             free.retain(|partition| !kept.contains(partition));
             targets.insert(*id, kept);
         }

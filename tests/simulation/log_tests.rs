@@ -9,7 +9,12 @@ use rand_chacha::ChaCha8Rng;
 
 fn data(key: &str, value: Option<&str>) -> Data {
     let bytes = |text: &str| text.as_bytes().to_vec();
-    Data { timestamp_ms: 0, key: Some(bytes(key)), value: value.map(bytes), headers: Vec::new() }
+    Data {
+        timestamp_ms: 0,
+        key: Some(bytes(key)),
+        value: value.map(bytes),
+        headers: Vec::new(),
+    }
 }
 
 fn broker(members: &[&str]) -> (Broker, Vec<Membership>) {
@@ -32,12 +37,23 @@ fn broker(members: &[&str]) -> (Broker, Vec<Membership>) {
 }
 
 fn offset(at: i64) -> Vec<(String, i32, Committed)> {
-    vec![("in".into(), 0, Committed { offset: at, metadata: "1".into() })]
+    vec![(
+        "in".into(),
+        0,
+        Committed {
+            offset: at,
+            metadata: "1".into(),
+        },
+    )]
 }
 
 fn visible(broker: &mut Broker, topic: &str) -> Vec<i64> {
     let log = broker.partition(topic, 0).expect("the partition");
-    log.read_committed(0, 100).0.into_iter().map(|(offset, _)| offset).collect()
+    log.read_committed(0, 100)
+        .0
+        .into_iter()
+        .map(|(offset, _)| offset)
+        .collect()
 }
 
 #[test]
@@ -66,10 +82,22 @@ fn an_aborted_record_is_never_read_and_the_position_passes_it() {
 #[test]
 fn cleaning_keeps_the_newest_of_each_key_and_the_offsets() {
     let mut log = Partition::default();
-    for (key, value) in [("a", Some("1")), ("b", Some("2")), ("a", Some("3")), ("b", None), ("z", Some("9"))] {
+    for (key, value) in [
+        ("a", Some("1")),
+        ("b", Some("2")),
+        ("a", Some("3")),
+        ("b", None),
+        ("z", Some("9")),
+    ] {
         log.append(None, data(key, value));
     }
-    let kept = |log: &Partition| log.read_committed(0, 10).0.iter().map(|(offset, _)| *offset).collect::<Vec<_>>();
+    let kept = |log: &Partition| {
+        log.read_committed(0, 10)
+            .0
+            .iter()
+            .map(|(offset, _)| *offset)
+            .collect::<Vec<_>>()
+    };
     log.compact(4, 1000, 50);
     assert_eq!(kept(&log), [2, 3, 4]);
     log.compact(4, 1050, 50);
@@ -82,7 +110,10 @@ fn a_new_producer_settles_and_fences_its_predecessor() {
     let old = broker.initialise_producer("t");
     broker.produce(old, "out", 0, data("k", Some("1"))).expect("a record");
     let new = broker.initialise_producer("t");
-    assert_eq!(broker.produce(old, "out", 0, data("k", Some("2"))), Err(ProducerRefusal::Fenced));
+    assert_eq!(
+        broker.produce(old, "out", 0, data("k", Some("2"))),
+        Err(ProducerRefusal::Fenced)
+    );
     assert_eq!(broker.end_transaction(old, true), Err(ProducerRefusal::Fenced));
     assert!(visible(&mut broker, "out").is_empty());
     broker.produce(new, "out", 0, data("k", Some("3"))).expect("a record");
@@ -97,7 +128,10 @@ fn a_decided_transaction_is_settled_by_the_next_producer_as_it_was_decided() {
     let old = broker.initialise_producer("t");
     broker.produce(old, "out", 0, data("k", Some("1"))).expect("a record");
     broker.end_transaction(old, true).expect("an end");
-    assert!(visible(&mut broker, "out").is_empty(), "the control record is on its way");
+    assert!(
+        visible(&mut broker, "out").is_empty(),
+        "the control record is on its way"
+    );
     broker.initialise_producer("t");
     assert_eq!(visible(&mut broker, "out"), [0]);
 }
@@ -108,11 +142,21 @@ fn a_late_end_reaches_a_later_transaction_of_the_same_epoch_and_none_of_a_newer_
         let (mut broker, _) = broker(&["a"]);
         let first = broker.initialise_producer("t");
         broker.end_transaction_later(first, true);
-        let second = if renewed { broker.initialise_producer("t") } else { first };
-        broker.produce(second, "out", 0, data("k", Some("1"))).expect("a record");
+        let second = if renewed {
+            broker.initialise_producer("t")
+        } else {
+            first
+        };
+        broker
+            .produce(second, "out", 0, data("k", Some("1")))
+            .expect("a record");
         broker.tick(1.0);
         broker.tick(1.0);
-        assert_eq!(visible(&mut broker, "out").len(), usize::from(!renewed), "renewed: {renewed}");
+        assert_eq!(
+            visible(&mut broker, "out").len(),
+            usize::from(!renewed),
+            "renewed: {renewed}"
+        );
     }
 }
 
@@ -120,7 +164,9 @@ fn a_late_end_reaches_a_later_transaction_of_the_same_epoch_and_none_of_a_newer_
 fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() {
     let (mut broker, _) = broker(&["a"]);
     let producer = broker.initialise_producer("t");
-    broker.produce(producer, "out", 0, data("k", Some("1"))).expect("a record");
+    broker
+        .produce(producer, "out", 0, data("k", Some("1")))
+        .expect("a record");
     broker.now_ms = 10_001;
     broker.tick(1.0);
     broker.tick(1.0);
@@ -139,7 +185,13 @@ fn offsets_are_unstable_until_their_transaction_has_ended() {
     broker.end_transaction(producer, true).expect("an end");
     assert_eq!(broker.stable_committed("in", 0), None, "decided, not written");
     broker.tick(1.0);
-    assert_eq!(broker.stable_committed("in", 0).flatten().map(|committed| committed.offset), Some(5));
+    assert_eq!(
+        broker
+            .stable_committed("in", 0)
+            .flatten()
+            .map(|committed| committed.offset),
+        Some(5)
+    );
 }
 
 #[test]
@@ -147,12 +199,22 @@ fn offsets_of_an_older_generation_or_of_a_member_that_is_out_are_refused() {
     let (mut broker, members) = broker(&["a"]);
     let producer = broker.initialise_producer("t");
     broker.group.start_round(0);
-    assert_eq!(broker.send_offsets(producer, members[0], offset(1)), Ok(()), "the old generation lasts until the new");
+    assert_eq!(
+        broker.send_offsets(producer, members[0], offset(1)),
+        Ok(()),
+        "the old generation lasts until the new"
+    );
     broker.group.poll(members[0].member, 0);
     let refused = |refusal| Err(ProducerRefusal::Group(refusal));
-    assert_eq!(broker.send_offsets(producer, members[0], offset(1)), refused(Refusal::IllegalGeneration));
+    assert_eq!(
+        broker.send_offsets(producer, members[0], offset(1)),
+        refused(Refusal::IllegalGeneration)
+    );
     broker.group.evict(members[0].member, 0);
-    assert_eq!(broker.send_offsets(producer, members[0], offset(1)), refused(Refusal::UnknownMember));
+    assert_eq!(
+        broker.send_offsets(producer, members[0], offset(1)),
+        refused(Refusal::UnknownMember)
+    );
 }
 
 #[test]
@@ -163,7 +225,11 @@ fn the_second_on_an_instance_id_takes_the_seat_and_the_first_is_fenced() {
     assert_eq!(broker.group.poll(members[0].member, 0), Some(Notice::Fenced));
     let refused = Err(ProducerRefusal::Group(Refusal::FencedInstance));
     assert_eq!(broker.send_offsets(producer, members[0], offset(1)), refused);
-    assert_eq!(broker.group.poll(second, 0), Some(Notice::Assigned(vec![0])), "without a round");
+    assert_eq!(
+        broker.group.poll(second, 0),
+        Some(Notice::Assigned(vec![0])),
+        "without a round"
+    );
 }
 
 #[test]
@@ -174,7 +240,13 @@ fn what_moves_is_revoked_and_answered_before_it_is_assigned() {
     group.answered_assigned(first, &[0, 1]);
     let second = group.join("b", 0);
     assert_eq!(group.poll(first, 0), None, "it comes back to the round");
-    let Some(Notice::Revoked { partitions, lost: false }) = group.poll(first, 0) else { panic!("nothing is revoked") };
+    let Some(Notice::Revoked {
+        partitions,
+        lost: false,
+    }) = group.poll(first, 0)
+    else {
+        panic!("nothing is revoked")
+    };
     assert_eq!(group.poll(second, 0), Some(Notice::Assigned(Vec::new())));
     group.answered_assigned(second, &[]);
     assert_eq!(group.poll(second, 0), None);
@@ -199,6 +271,12 @@ fn a_record_that_is_too_large_or_has_no_topic_is_refused() {
     let (mut broker, _) = broker(&["a"]);
     let producer = broker.initialise_producer("t");
     let large = data("k", Some(&"x".repeat(200)));
-    assert!(matches!(broker.produce(producer, "out", 0, large), Err(ProducerRefusal::Record(_))));
-    assert!(matches!(broker.produce(producer, "no", 0, data("k", None)), Err(ProducerRefusal::Record(_))));
+    assert!(matches!(
+        broker.produce(producer, "out", 0, large),
+        Err(ProducerRefusal::Record(_))
+    ));
+    assert!(matches!(
+        broker.produce(producer, "no", 0, data("k", None)),
+        Err(ProducerRefusal::Record(_))
+    ));
 }

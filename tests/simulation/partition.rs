@@ -64,20 +64,37 @@ impl Partition {
             self.open.entry(producer).or_insert(offset);
         }
         let fate = producer.map_or(Fate::Committed, Fate::Open);
-        self.slots.push_back(Slot { offset, fate, data: Some(data), cleaned_at_ms: None });
+        self.slots.push_back(Slot {
+            offset,
+            fate,
+            data: Some(data),
+            cleaned_at_ms: None,
+        });
         self.next += 1;
         offset
     }
 
     /// Writes the control record that ends a producer's transaction here.
     pub fn end_transaction(&mut self, producer: u64, commit: bool) {
-        let Some(first) = self.open.remove(&producer) else { return };
+        let Some(first) = self.open.remove(&producer) else {
+            return;
+        };
         let fate = if commit { Fate::Committed } else { Fate::Aborted };
         let from = self.index_of(first);
-        for slot in self.slots.iter_mut().skip(from).filter(|slot| slot.fate == Fate::Open(producer)) {
+        for slot in self
+            .slots
+            .iter_mut()
+            .skip(from)
+            .filter(|slot| slot.fate == Fate::Open(producer))
+        {
             slot.fate = fate;
         }
-        self.slots.push_back(Slot { offset: self.next, fate, data: None, cleaned_at_ms: None });
+        self.slots.push_back(Slot {
+            offset: self.next,
+            fate,
+            data: None,
+            cleaned_at_ms: None,
+        });
         self.next += 1;
     }
 
@@ -107,7 +124,8 @@ impl Partition {
     /// Everything that was ever committed, also what retention removed.
     pub fn history(&self) -> impl Iterator<Item = (i64, &Data)> {
         let all = self.removed.iter().chain(&self.slots);
-        all.filter(|slot| slot.fate == Fate::Committed).filter_map(|slot| Some((slot.offset, slot.data.as_ref()?)))
+        all.filter(|slot| slot.fate == Fate::Committed)
+            .filter_map(|slot| Some((slot.offset, slot.data.as_ref()?)))
     }
 
     /// Retention: the log starts at `offset` afterwards (never past what is stable).
@@ -126,7 +144,11 @@ impl Partition {
         // The newest record is in the active segment, which is never cleaned.
         let below = dirty_point.min(self.last_stable_offset()).min(self.next - 1);
         let mut newest: HashMap<Vec<u8>, i64> = HashMap::new();
-        for slot in self.slots.iter().filter(|slot| slot.fate == Fate::Committed && slot.offset < below) {
+        for slot in self
+            .slots
+            .iter()
+            .filter(|slot| slot.fate == Fate::Committed && slot.offset < below)
+        {
             if let Some(key) = slot.data.as_ref().and_then(|data| data.key.clone()) {
                 newest.insert(key, slot.offset);
             }
@@ -135,8 +157,14 @@ impl Partition {
             if slot.offset >= below {
                 return true;
             }
-            let Some(data) = slot.data.as_ref().filter(|_| slot.fate == Fate::Committed) else { return false };
-            if data.key.as_ref().is_none_or(|key| newest.get(key) != Some(&slot.offset)) {
+            let Some(data) = slot.data.as_ref().filter(|_| slot.fate == Fate::Committed) else {
+                return false;
+            };
+            if data
+                .key
+                .as_ref()
+                .is_none_or(|key| newest.get(key) != Some(&slot.offset))
+            {
                 return false;
             }
             if data.value.is_some() {

@@ -47,6 +47,7 @@ impl Engine for Plain {
             inputs: connection.inputs().clone(),
             cluster: cluster.clone(),
             label: policy.label.clone(),
+            policy_text: Some(policy.text),
             names: TopicNames::default(),
             log: connection,
             source: None,
@@ -79,18 +80,23 @@ struct PlainWorker {
     inputs: Inputs,
     cluster: Cluster,
     label: String,
+    /// Until it is in its topic.
+    policy_text: Option<&'static str>,
     names: TopicNames,
     source: Option<<Connection as Log>::Source>,
     producer: Option<<Connection as Log>::Producer>,
     tasks: BTreeMap<i32, Task>,
 }
 
+/// Positions after a batch, and what it saw for the first time.
+type Progress = (Vec<i64>, Vec<(String, String)>);
+
 /// What a batch adds up to before it is committed.
 struct Batch {
     now_ms: i64,
     transaction: Transaction,
-    /// By partition: positions after the batch, and what was seen for the first time.
-    done: BTreeMap<i32, (Vec<i64>, Vec<(String, String)>)>,
+    /// By partition.
+    done: BTreeMap<i32, Progress>,
 }
 
 impl Running for PlainWorker {
@@ -121,7 +127,9 @@ impl PlainWorker {
     }
 
     fn source(&mut self) -> Result<&mut <Connection as Log>::Source, SourceError> {
-        self.source.as_mut().ok_or_else(|| SourceError::Transient("no source".into()))
+        self.source
+            .as_mut()
+            .ok_or_else(|| SourceError::Transient("no source".into()))
     }
 
     fn serve_group(&mut self) -> Result<bool, SourceError> {
@@ -131,7 +139,8 @@ impl PlainWorker {
             match event {
                 SourceEvent::Assigned(partitions) => {
                     self.source()?.hold(&partitions)?;
-                    self.tasks.extend(partitions.into_iter().map(|partition| (partition, Task::default())));
+                    self.tasks
+                        .extend(partitions.into_iter().map(|partition| (partition, Task::default())));
                 }
                 SourceEvent::Revoked { partitions, .. } => {
                     self.source()?.release(&partitions)?;
@@ -147,7 +156,12 @@ impl PlainWorker {
     }
 
     fn restore_all(&mut self) -> Result<bool, SourceError> {
-        let waiting: Vec<i32> = self.tasks.iter().filter(|(_, task)| !task.running).map(|(number, _)| *number).collect();
+        let waiting: Vec<i32> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| !task.running)
+            .map(|(number, _)| *number)
+            .collect();
         for number in &waiting {
             if let Some(task) = self.restore(*number)? {
                 self.tasks.insert(*number, task);
@@ -158,12 +172,17 @@ impl PlainWorker {
 
     /// Committed positions first, then the high watermark, then everything up to there.
     fn restore(&mut self, number: i32) -> Result<Option<Task>, SourceError> {
-        let of: Vec<(TopicIndex, i32)> = (0..self.inputs.topics.len()).map(|topic| (topic as TopicIndex, number)).collect();
+        let of: Vec<(TopicIndex, i32)> = (0..self.inputs.topics.len())
+            .map(|topic| (topic as TopicIndex, number))
+            .collect();
         let committed = self.source()?.committed(&of)?;
         let mut changelog = self.log.changelog()?;
         let (start, end) = changelog.bounds(number)?;
         changelog.open(number, start)?;
-        let mut task = Task { done: vec![0; of.len()], ..Task::default() };
+        let mut task = Task {
+            done: vec![0; of.len()],
+            ..Task::default()
+        };
         let mut position = start;
         while position < end {
             let mut polled = Vec::new();
@@ -178,9 +197,16 @@ impl PlainWorker {
                 }
             }
         }
-        let named = committed.iter().flatten().next().map_or(0, |committed| committed.metadata.parse().unwrap_or(0));
+        let named = committed
+            .iter()
+            .flatten()
+            .next()
+            .map_or(0, |committed| committed.metadata.parse().unwrap_or(0));
         if named != task.seq && self.flaw != Flaw::RestoresTooLittle {
-            return Err(SourceError::Fatal(format!("marker {} and committed {named} differ", task.seq)));
+            return Err(SourceError::Fatal(format!(
+                "marker {} and committed {named} differ",
+                task.seq
+            )));
         }
         for (done, committed) in task.done.iter_mut().zip(&committed) {
             *done = committed.as_ref().map_or(0, |committed| committed.offset);
@@ -193,7 +219,12 @@ impl PlainWorker {
 
     /// Engagement up to its ends, then intents, then one transaction.
     fn cycle(&mut self) -> Result<bool, SourceError> {
-        let running: Vec<i32> = self.tasks.iter().filter(|(_, task)| task.running).map(|(number, _)| *number).collect();
+        let running: Vec<i32> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.running)
+            .map(|(number, _)| *number)
+            .collect();
         if running.is_empty() {
             return Ok(false);
         }
@@ -222,12 +253,24 @@ impl PlainWorker {
     fn fill_and_commit(&mut self, running: &[i32]) -> Result<bool, SourceError> {
         let newest_ms = self.tasks.values().map(|task| task.now_ms).max().unwrap_or(0);
         let now_ms = self.cluster.now_ms().max(newest_ms);
-        let mut batch = Batch { now_ms, transaction: Transaction::default(), done: BTreeMap::new() };
+        let mut batch = Batch {
+            now_ms,
+            transaction: Transaction::default(),
+            done: BTreeMap::new(),
+        };
         for number in running {
-            batch.done.insert(*number, (self.tasks[number].done.clone(), Vec::new()));
+            batch
+                .done
+                .insert(*number, (self.tasks[number].done.clone(), Vec::new()));
         }
         let mut of = Vec::new();
-        for (index, _) in self.inputs.topics.iter().enumerate().filter(|(_, (_, kind))| *kind != InputKind::Intents) {
+        for (index, _) in self
+            .inputs
+            .topics
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, kind))| *kind != InputKind::Intents)
+        {
             of.extend(running.iter().map(|number| (index as TopicIndex, *number)));
         }
         let ends = self.source()?.ends(&of)?;
@@ -239,7 +282,10 @@ impl PlainWorker {
             for one in polled {
                 taken.extend(take(one, &mut batch)?);
             }
-            let behind = of.iter().zip(&ends).any(|((topic, number), end)| batch.done[number].0[usize::from(*topic)] < *end);
+            let behind = of
+                .iter()
+                .zip(&ends)
+                .any(|((topic, number), end)| batch.done[number].0[usize::from(*topic)] < *end);
             if !behind || self.flaw == Flaw::IgnoresTheBarrier {
                 break;
             }
@@ -257,16 +303,35 @@ impl PlainWorker {
         for record in &taken {
             self.answer(record, &mut batch);
         }
-        if taken.is_empty() { Ok(false) } else { self.commit(batch) }
+        if taken.is_empty() {
+            Ok(false)
+        } else {
+            self.commit(batch)
+        }
     }
 
     fn answer(&mut self, record: &Record, batch: &mut Batch) {
         let (topic, kind) = &self.inputs.topics[usize::from(record.topic)];
-        let origin = record.headers.iter().find(|(name, _)| name == "origin").and_then(|(_, value)| value.clone());
+        let origin = record
+            .headers
+            .iter()
+            .find(|(name, _)| name == "origin")
+            .and_then(|(_, value)| value.clone());
         let here = format!("{topic}/{}/{}", record.partition, record.offset);
-        let source = origin.as_ref().map_or(here, |origin| String::from_utf8_lossy(origin).into_owned());
-        let headers: Headers = record.headers.iter().filter(|(name, _)| name != "origin").cloned().collect();
-        let readable = TopicRecord { value: record.value.clone(), headers: headers.clone(), ..TopicRecord::default() };
+        let source = origin
+            .as_ref()
+            .map_or(here, |origin| String::from_utf8_lossy(origin).into_owned());
+        let headers: Headers = record
+            .headers
+            .iter()
+            .filter(|(name, _)| name != "origin")
+            .cloned()
+            .collect();
+        let readable = TopicRecord {
+            value: record.value.clone(),
+            headers: headers.clone(),
+            ..TopicRecord::default()
+        };
         let is_event = *kind == InputKind::Engagement || (origin.is_some() && Event::read("", &readable).is_some());
         let reserved = headers.iter().any(|(name, _)| name.starts_with("forbear-"));
         let event = Event::read("", &readable).filter(|event| event.kind != "sang" && !event.customer_id.is_empty());
@@ -282,8 +347,17 @@ impl PlainWorker {
         };
         let home = owner(customer.as_bytes(), self.inputs.partition_count);
         if home != record.partition {
-            let stray = outgoing(&self.names.reroute, record.key.clone(), record, &headers, &[("origin", &source)]);
-            return batch.transaction.records.push(Outgoing { partition: Some(home), ..stray });
+            let stray = outgoing(
+                &self.names.reroute,
+                record.key.clone(),
+                record,
+                &headers,
+                &[("origin", &source)],
+            );
+            return batch.transaction.records.push(Outgoing {
+                partition: Some(home),
+                ..stray
+            });
         }
         if let (false, Some(intent)) = (is_event, intent) {
             self.suppress(record, &headers, &source, &intent, batch);
@@ -292,20 +366,32 @@ impl PlainWorker {
 
     fn suppress(&self, record: &Record, headers: &Headers, source: &str, intent: &Intent, batch: &mut Batch) {
         let name = format!("{}\u{1}{}", intent.customer_id, intent.identity);
-        let Some((done, new)) = batch.done.get_mut(&record.partition) else { return };
+        let Some((done, new)) = batch.done.get_mut(&record.partition) else {
+            return;
+        };
         let known = self.tasks.get(&record.partition).and_then(|task| task.seen.get(&name));
-        let known = known.or_else(|| new.iter().find(|(other, _)| *other == name).map(|(_, id)| id)).cloned();
+        let known = known
+            .or_else(|| new.iter().find(|(other, _)| *other == name).map(|(_, id)| id))
+            .cloned();
         let id = format!("{source}/0");
-        let decided_at = jiff::Timestamp::from_millisecond(batch.now_ms).unwrap_or_default().to_string();
+        let decided_at = jiff::Timestamp::from_millisecond(batch.now_ms)
+            .unwrap_or_default()
+            .to_string();
         let reason = if known.is_some() { "duplicate" } else { "stopped" };
-        let mut more = vec![("forbear-decision-id", id.as_str()), ("forbear-decided-at", decided_at.as_str())];
+        let mut more = vec![
+            ("forbear-decision-id", id.as_str()),
+            ("forbear-decided-at", decided_at.as_str()),
+        ];
         more.extend([("forbear-policy", self.label.as_str()), ("forbear-reason", reason)]);
         if let Some(known) = &known {
             more.push(("forbear-duplicate-of", known));
         }
         let key = Some(intent.customer_id.clone().into_bytes());
         let topic = format!("{}{}", self.names.suppressed_prefix, intent.channel);
-        batch.transaction.records.push(outgoing(&topic, key.clone(), record, headers, &more));
+        batch
+            .transaction
+            .records
+            .push(outgoing(&topic, key.clone(), record, headers, &more));
         let barrier: BTreeMap<&str, i64> = (self.inputs.topics.iter().zip(done.iter()))
             .filter(|((_, kind), _)| *kind != InputKind::Intents)
             .map(|((topic, _), offset)| (&**topic, *offset))
@@ -320,7 +406,10 @@ impl PlainWorker {
             "source": {"topic": topic, "partition": number(partition), "offset": number(offset)},
         });
         let value = Some(decision.to_string().into_bytes());
-        let decision = Outgoing { value, ..outgoing(&self.names.decisions, key, record, &Vec::new(), &[]) };
+        let decision = Outgoing {
+            value,
+            ..outgoing(&self.names.decisions, key, record, &Vec::new(), &[])
+        };
         batch.transaction.records.push(decision);
         if known.is_none() {
             new.push((name, id));
@@ -328,7 +417,11 @@ impl PlainWorker {
     }
 
     fn commit(&mut self, batch: Batch) -> Result<bool, SourceError> {
-        let Batch { now_ms, mut transaction, done } = batch;
+        let Batch {
+            now_ms,
+            mut transaction,
+            done,
+        } = batch;
         for (number, (positions, new)) in &done {
             let seq = self.tasks[number].seq + 1;
             let state = |key: &str, value: String| Outgoing {
@@ -339,9 +432,15 @@ impl PlainWorker {
                 headers: Vec::new(),
                 timestamp_ms: None,
             };
-            transaction.records.extend(new.iter().map(|(name, id)| state(name, id.clone())));
+            transaction
+                .records
+                .extend(new.iter().map(|(name, id)| state(name, id.clone())));
             transaction.records.push(state("marker", format!("{seq} {now_ms}")));
-            for (topic, offset) in positions.iter().enumerate().filter(|_| self.flaw != Flaw::CommitsNoOffsets) {
+            for (topic, offset) in positions
+                .iter()
+                .enumerate()
+                .filter(|_| self.flaw != Flaw::CommitsNoOffsets)
+            {
                 let commit = OffsetCommit {
                     topic: topic as TopicIndex,
                     partition: *number,
@@ -351,14 +450,25 @@ impl PlainWorker {
                 transaction.offsets.push(commit);
             }
         }
+        transaction.records.extend(self.policy_text.map(|text| Outgoing {
+            topic: self.names.policies.as_str().into(),
+            partition: Some(0),
+            key: Some(self.label.clone().into_bytes()),
+            value: Some(text.as_bytes().to_vec()),
+            headers: Vec::new(),
+            timestamp_ms: None,
+        }));
         let group = self.source()?.group()?;
-        let Some(producer) = self.producer.as_mut() else { return Err(SourceError::Transient("no producer".into())) };
+        let Some(producer) = self.producer.as_mut() else {
+            return Err(SourceError::Transient("no producer".into()));
+        };
         match producer.commit(&transaction, &group, STATE_TOPIC) {
             Ok(_) => {}
             Err(CommitError::Fenced(why)) => return Err(SourceError::Fenced(why)),
             Err(_) if self.flaw == Flaw::TrustsUncertainCommits => self.producer = None,
             Err(error) => return Err(SourceError::Transient(error.to_string())),
         }
+        self.policy_text = None;
         for (number, (positions, new)) in done {
             if let Some(task) = self.tasks.get_mut(&number) {
                 task.seq += 1;
@@ -394,7 +504,11 @@ fn take(polled: Polled, batch: &mut Batch) -> Result<Option<Record>, SourceError
             }
             Ok(Some(record))
         }
-        Polled::End { topic, partition, offset } => {
+        Polled::End {
+            topic,
+            partition,
+            offset,
+        } => {
             if let Some((done, _)) = batch.done.get_mut(&partition) {
                 done[usize::from(topic)] = offset.max(done[usize::from(topic)]);
             }
@@ -405,7 +519,9 @@ fn take(polled: Polled, batch: &mut Batch) -> Result<Option<Record>, SourceError
 }
 
 fn outgoing(topic: &str, key: Option<Vec<u8>>, record: &Record, headers: &Headers, more: &[(&str, &str)]) -> Outgoing {
-    let more = more.iter().map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec())));
+    let more = more
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), Some(value.as_bytes().to_vec())));
     Outgoing {
         topic: topic.into(),
         partition: None,

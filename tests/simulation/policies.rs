@@ -71,24 +71,47 @@ rules:
 
 /// Every policy that a seed may draw.
 pub fn all() -> Vec<Known> {
-    vec![known("deferring", DEFERRING, deferring()), known("strict", STRICT, strict())]
+    vec![
+        known("deferring", DEFERRING, deferring()),
+        known("strict", STRICT, strict()),
+    ]
 }
 
 fn known(name: &str, text: &'static str, facts: PolicyFacts) -> Known {
-    let hash: String = Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    Known { text, label: format!("{name}@{hash}"), facts }
+    let hash: String = Sha256::digest(text)
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Known {
+        text,
+        label: format!("{name}@{hash}"),
+        facts,
+    }
 }
 
 fn marketing() -> Scope {
-    Scope { classes: vec!["marketing".into()], ..Scope::default() }
+    Scope {
+        classes: vec!["marketing".into()],
+        ..Scope::default()
+    }
 }
 
 fn on(channels: &[&str], scope: Scope) -> Scope {
-    Scope { channels: channels.iter().map(|name| (*name).to_owned()).collect(), ..scope }
+    Scope {
+        channels: channels.iter().map(|name| (*name).to_owned()).collect(),
+        ..scope
+    }
 }
 
 fn rule(id: &str, governs: Scope, test: RuleTest) -> RuleFacts {
-    RuleFacts { id: id.into(), governs, counts: None, per: Vec::new(), test }
+    RuleFacts {
+        id: id.into(),
+        governs,
+        counts: None,
+        per: Vec::new(),
+        test,
+    }
 }
 
 fn base(company_zone: &str, rules: Vec<RuleFacts>) -> PolicyFacts {
@@ -97,7 +120,10 @@ fn base(company_zone: &str, rules: Vec<RuleFacts>) -> PolicyFacts {
         counts,
         obeys: obeys.iter().map(|kind| (*kind).to_owned()).collect(),
     };
-    let channel = |name: &str, opt_in: bool| ChannelFacts { name: name.into(), opt_in };
+    let channel = |name: &str, opt_in: bool| ChannelFacts {
+        name: name.into(),
+        opt_in,
+    };
     PolicyFacts {
         company_zone: company_zone.into(),
         default_class: "marketing".into(),
@@ -113,34 +139,90 @@ fn base(company_zone: &str, rules: Vec<RuleFacts>) -> PolicyFacts {
 }
 
 fn deferring() -> PolicyFacts {
-    let hours = vec![Span { days: (0..6).collect(), from_minute: 8 * 60, to_minute: 21 * 60 }];
+    let hours = vec![Span {
+        days: (0..6).collect(),
+        from_minute: 8 * 60,
+        to_minute: 21 * 60,
+    }];
     let share = rule(
         "division-share",
         Scope::default(),
-        RuleTest::Cap { limit: 2, window: Window::RollingMs(3 * DAY_MS) },
+        RuleTest::Cap {
+            limit: 2,
+            window: Window::RollingMs(3 * DAY_MS),
+        },
     );
     let rules = vec![
-        rule("week", marketing(), RuleTest::Cap { limit: 4, window: Window::RollingMs(7 * DAY_MS) }),
+        rule(
+            "week",
+            marketing(),
+            RuleTest::Cap {
+                limit: 4,
+                window: Window::RollingMs(7 * DAY_MS),
+            },
+        ),
         rule(
             "email-day",
             on(&["email"], marketing()),
-            RuleTest::Cap { limit: 1, window: Window::CalendarDay(Zone::Customer) },
+            RuleTest::Cap {
+                limit: 1,
+                window: Window::CalendarDay(Zone::Customer),
+            },
         ),
         rule("spacing", marketing(), RuleTest::Gap { gap_ms: 4 * HOUR_MS }),
-        RuleFacts { per: vec!["division".into()], ..share },
-        rule("nights", on(&["sms", "push"], Scope::default()), RuleTest::Open { zone: Zone::Customer, spans: hours }),
+        RuleFacts {
+            per: vec!["division".into()],
+            ..share
+        },
+        rule(
+            "nights",
+            on(&["sms", "push"], Scope::default()),
+            RuleTest::Open {
+                zone: Zone::Customer,
+                spans: hours,
+            },
+        ),
     ];
     base("America/New_York", rules)
 }
 
 fn strict() -> PolicyFacts {
-    let night = vec![Span { days: Vec::new(), from_minute: 20 * 60, to_minute: 9 * 60 }];
+    let night = vec![Span {
+        days: Vec::new(),
+        from_minute: 20 * 60,
+        to_minute: 9 * 60,
+    }];
     let rules = vec![
-        rule("day", marketing(), RuleTest::Cap { limit: 1, window: Window::RollingMs(DAY_MS) }),
-        rule("month", marketing(), RuleTest::Cap { limit: 6, window: Window::CalendarMonth(Zone::Company) }),
+        rule(
+            "day",
+            marketing(),
+            RuleTest::Cap {
+                limit: 1,
+                window: Window::RollingMs(DAY_MS),
+            },
+        ),
+        rule(
+            "month",
+            marketing(),
+            RuleTest::Cap {
+                limit: 6,
+                window: Window::CalendarMonth(Zone::Company),
+            },
+        ),
         rule("spacing", Scope::default(), RuleTest::Gap { gap_ms: HOUR_MS / 2 }),
-        rule("after-complaint", Scope::default(), RuleTest::Other { kind: "cool-off" }),
-        rule("nights", marketing(), RuleTest::Quiet { zone: Zone::Customer, spans: night }),
+        rule(
+            "after-complaint",
+            Scope::default(),
+            RuleTest::Other { kind: "cool-off" },
+        ),
+        rule(
+            "nights",
+            marketing(),
+            RuleTest::Quiet {
+                zone: Zone::Customer,
+                spans: night,
+            },
+        ),
     ];
     base("Europe/Lisbon", rules)
 }

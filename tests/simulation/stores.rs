@@ -26,7 +26,8 @@ impl<S> FaultyStores<S> {
 
 /// The process may die here; the disk may refuse.
 fn step(to: &Connection) -> Result<(), StoreError> {
-    to.disk_step(|chances: &Chances| chances.crash_in_store).map_err(StoreError::Unavailable)
+    to.disk_step(|chances: &Chances| chances.crash_in_store)
+        .map_err(StoreError::Unavailable)
 }
 
 impl<S: Stores> Stores for FaultyStores<S> {
@@ -35,7 +36,11 @@ impl<S: Stores> Stores for FaultyStores<S> {
     fn open(&mut self, identity: &StoreIdentity, trusted_since_ms: i64) -> Result<Self::Store, StoreError> {
         step(&self.to)?;
         let inner = self.inner.open(identity, trusted_since_ms)?;
-        Ok(FaultyStore { inner, to: self.to.clone(), broken: false })
+        Ok(FaultyStore {
+            inner,
+            to: self.to.clone(),
+            broken: false,
+        })
     }
 
     fn set_aside(&mut self, partition: i32, why: &str) -> Result<(), StoreError> {

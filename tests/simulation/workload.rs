@@ -9,7 +9,13 @@ use serde_json::{Map, Value, json};
 
 const CHANNELS: &[&str] = &["email", "sms", "push"];
 const DIVISIONS: &[&str] = &["cards", "loans", "travel"];
-const ZONES: &[&str] = &["Europe/Lisbon", "America/New_York", "Asia/Tokyo", "Australia/Lord_Howe", "Pacific/Apia"];
+const ZONES: &[&str] = &[
+    "Europe/Lisbon",
+    "America/New_York",
+    "Asia/Tokyo",
+    "Australia/Lord_Howe",
+    "Pacific/Apia",
+];
 const HOUR_MS: i64 = 3_600_000;
 
 /// How much of what; each seed draws its own.
@@ -44,7 +50,14 @@ pub struct Workload {
 
 impl Workload {
     pub fn new(random: ChaCha8Rng, mix: Mix, partition_count: i32) -> Self {
-        Self { random, mix, partition_count, next_id: 0, asked: Vec::new(), earlier: Vec::new() }
+        Self {
+            random,
+            mix,
+            partition_count,
+            next_id: 0,
+            asked: Vec::new(),
+            earlier: Vec::new(),
+        }
     }
 
     /// The next record.
@@ -52,27 +65,52 @@ impl Workload {
         if self.random.random_bool(self.mix.repeat) {
             // Most repeats come soon.
             let reach = if self.random.random_bool(0.7) { 6 } else { usize::MAX };
-            let same: Vec<&(bool, i32, Data)> =
-                self.earlier.iter().rev().filter(|(kind, ..)| *kind == intents).take(reach).collect();
+            let same: Vec<&(bool, i32, Data)> = self
+                .earlier
+                .iter()
+                .rev()
+                .filter(|(kind, ..)| *kind == intents)
+                .take(reach)
+                .collect();
             if let Some((_, partition, data)) = same.choose(&mut self.random) {
-                return Append { intents, partition: *partition, data: data.clone() };
+                return Append {
+                    intents,
+                    partition: *partition,
+                    data: data.clone(),
+                };
             }
         }
         let customer = format!("customer-{}", self.random.random_range(0..self.mix.customers));
-        let body = if intents { self.intent(&customer, now_ms) } else { self.event(&customer, now_ms) };
+        let body = if intents {
+            self.intent(&customer, now_ms)
+        } else {
+            self.event(&customer, now_ms)
+        };
         let home = owner(customer.as_bytes(), self.partition_count);
         let stray = self.random.random_bool(self.mix.stray);
-        let partition = if stray { self.random.random_range(0..self.partition_count) } else { home };
+        let partition = if stray {
+            self.random.random_range(0..self.partition_count)
+        } else {
+            home
+        };
         let mut headers = Vec::new();
         if self.random.random_bool(0.3) {
-            headers.push(("traceparent".to_owned(), Some(format!("00-{}-01", self.next_id).into_bytes())));
+            headers.push((
+                "traceparent".to_owned(),
+                Some(format!("00-{}-01", self.next_id).into_bytes()),
+            ));
         }
         if self.random.random_bool(0.05) {
             headers.push(("empty".to_owned(), None));
         }
         let key = (!stray || self.random.random_bool(0.5)).then(|| customer.clone().into_bytes());
         let value = Some(Value::Object(body).to_string().into_bytes());
-        let mut data = Data { timestamp_ms: now_ms, key, value, headers };
+        let mut data = Data {
+            timestamp_ms: now_ms,
+            key,
+            value,
+            headers,
+        };
         if self.random.random_bool(self.mix.rubbish) {
             self.spoil(&mut data);
         }
@@ -80,7 +118,11 @@ impl Workload {
         if self.earlier.len() > 200 {
             self.earlier.remove(self.random.random_range(0..100));
         }
-        Append { intents, partition, data }
+        Append {
+            intents,
+            partition,
+            data,
+        }
     }
 
     fn id(&mut self, prefix: &str) -> String {
@@ -104,7 +146,10 @@ impl Workload {
             "intent_id": id, "customer_id": customer, "channel": channel, "division": division,
         }));
         if self.maybe(0.2) {
-            body.insert("class".into(), self.one(&["service", "legal", "marketing", "unheard-of"]).into());
+            body.insert(
+                "class".into(),
+                self.one(&["service", "legal", "marketing", "unheard-of"]).into(),
+            );
         }
         if self.maybe(0.4) {
             body.insert("category".into(), self.one(&["promo", "news"]).into());
@@ -113,7 +158,10 @@ impl Workload {
             body.insert("topic".into(), self.one(&["shoes", "cruises"]).into());
         }
         if self.maybe(0.3) {
-            body.insert("fallback_channels".into(), json!([self.one(CHANNELS), self.one(CHANNELS)]));
+            body.insert(
+                "fallback_channels".into(),
+                json!([self.one(CHANNELS), self.one(CHANNELS)]),
+            );
         }
         if self.maybe(0.3) {
             let ahead_ms = self.random.random_range(-HOUR_MS..48 * HOUR_MS);
@@ -124,14 +172,20 @@ impl Workload {
             body.insert("not_before".into(), time(now_ms + ahead_ms));
         }
         if self.maybe(0.3) {
-            body.insert("endpoint".into(), format!("address-{}", self.random.random_range(0..3)).into());
+            body.insert(
+                "endpoint".into(),
+                format!("address-{}", self.random.random_range(0..3)).into(),
+            );
         }
         if self.maybe(0.3) {
             body.insert("priority".into(), self.random.random_range(0..=1000).into());
         }
         if self.maybe(0.2) {
             let size = self.random.random_range(0..40);
-            body.insert("payload".into(), json!({"text": "x".repeat(size), "more": [1, null, "é"]}));
+            body.insert(
+                "payload".into(),
+                json!({"text": "x".repeat(size), "more": [1, null, "é"]}),
+            );
         }
         self.asked.push((customer.to_owned(), id, channel));
         body
@@ -139,7 +193,11 @@ impl Workload {
 
     fn event(&mut self, customer: &str, now_ms: i64) -> Map<String, Value> {
         let mut body = object(json!({"event_id": self.id("event"), "customer_id": customer}));
-        let late_ms = if self.maybe(0.2) { self.random.random_range(0..6 * HOUR_MS) } else { 0 };
+        let late_ms = if self.maybe(0.2) {
+            self.random.random_range(0..6 * HOUR_MS)
+        } else {
+            0
+        };
         body.insert("occurred_at".into(), time(now_ms - late_ms));
         let kind = if self.maybe(self.mix.erasure) {
             self.one(&["erased", "do_not_contact"])
@@ -174,7 +232,10 @@ impl Workload {
             "preferences_set" => match self.random.random_range(0..3) {
                 0 => drop(body.insert("refused_channels".into(), json!([self.one(CHANNELS)]))),
                 1 => drop(body.insert("refused_topics".into(), json!([self.one(&["shoes", "cruises"])]))),
-                _ => drop(body.insert("paused_until".into(), time(now_ms + self.random.random_range(0..24) * HOUR_MS))),
+                _ => drop(body.insert(
+                    "paused_until".into(),
+                    time(now_ms + self.random.random_range(0..24) * HOUR_MS),
+                )),
             },
             "profile_set" => drop(body.insert("timezone".into(), self.one(ZONES).into())),
             "contacted_elsewhere" => {
@@ -195,15 +256,26 @@ impl Workload {
             "issue_opened" | "issue_closed" => drop(body.insert("issue_id".into(), "issue".into())),
             "erased" | "do_not_contact" => {}
             _ => {
-                let own: Vec<_> = self.asked.iter().rev().take(40).filter(|(other, ..)| other == customer).collect();
-                let about = own.choose(&mut self.random).map(|(_, id, channel)| (id.clone(), *channel));
+                let own: Vec<_> = self
+                    .asked
+                    .iter()
+                    .rev()
+                    .take(40)
+                    .filter(|(other, ..)| other == customer)
+                    .collect();
+                let about = own
+                    .choose(&mut self.random)
+                    .map(|(_, id, channel)| (id.clone(), *channel));
                 let (id, channel) = about.unwrap_or_else(|| ("intent-unknown".into(), "email"));
                 body.insert("intent_id".into(), id.into());
                 if kind != "intent_cancelled" {
                     body.insert("channel".into(), channel.into());
                 }
                 if kind.starts_with("bounced") && self.maybe(0.5) {
-                    body.insert("endpoint".into(), format!("address-{}", self.random.random_range(0..3)).into());
+                    body.insert(
+                        "endpoint".into(),
+                        format!("address-{}", self.random.random_range(0..3)).into(),
+                    );
                 }
             }
         }
@@ -211,7 +283,10 @@ impl Workload {
 
     /// Each way in which a record can be wrong.
     fn spoil(&mut self, data: &mut Data) {
-        let object = data.value.as_deref().and_then(|value| serde_json::from_slice::<Value>(value).ok());
+        let object = data
+            .value
+            .as_deref()
+            .and_then(|value| serde_json::from_slice::<Value>(value).ok());
         let mut body = object.as_ref().and_then(Value::as_object).cloned().unwrap_or_default();
         match self.random.random_range(0..9) {
             0 => data.value = None,
@@ -224,7 +299,10 @@ impl Workload {
             7 => data.headers.push(("forbear-channel".into(), Some(b"email".to_vec()))),
             _ => drop(body.insert("type".into(), "sang".into())),
         }
-        if data.value.is_some() && !body.is_empty() && object.is_some_and(|object| object != Value::Object(body.clone())) {
+        if data.value.is_some()
+            && !body.is_empty()
+            && object.is_some_and(|object| object != Value::Object(body.clone()))
+        {
             data.value = Some(Value::Object(body).to_string().into_bytes());
         }
     }
