@@ -8,10 +8,16 @@ mod auditor_tests;
 mod broker;
 #[path = "simulation/client.rs"]
 mod client;
+#[path = "simulation/client_producer.rs"]
+mod client_producer;
+#[path = "simulation/client_source.rs"]
+mod client_source;
 #[path = "simulation/driver.rs"]
 mod driver;
 #[path = "simulation/faults.rs"]
 mod faults;
+#[path = "simulation/fleet.rs"]
+mod fleet;
 #[path = "simulation/group.rs"]
 mod group;
 #[path = "simulation/log_tests.rs"]
@@ -20,6 +26,8 @@ mod log_tests;
 mod partition;
 #[path = "simulation/plain.rs"]
 mod plain;
+#[path = "simulation/plan.rs"]
+mod plan;
 #[path = "simulation/policies.rs"]
 mod policies;
 #[path = "simulation/stores.rs"]
@@ -27,7 +35,8 @@ mod stores;
 #[path = "simulation/workload.rs"]
 mod workload;
 
-use driver::{Engine, Report};
+use driver::Report;
+use fleet::Engine;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};

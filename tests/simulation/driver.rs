@@ -2,54 +2,26 @@
 //! and hands the topics to the auditor.
 
 use super::broker::{Broker, ProducerIdentity};
-use super::client::{Cluster, Connection, SimulatedCrash, interleave_with};
+use super::client::{Cluster, interleave_with};
 use super::faults::Chances;
+use super::fleet::{Engine, Fleet, STATE_TOPIC, State};
 use super::group::Group;
+use super::plan::Plan;
 use super::policies::{self, Known};
-use super::workload::{Append, Mix, Workload};
+use super::workload::{Append, Workload};
 use crate::auditor::{AuditInput, TopicNames, TopicRecord, audit};
-use forbear::intake::source::{InputKind, Inputs};
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-pub const STATE_TOPIC: &str = "forbear.state";
 const REBALANCE_MS: i64 = 45_000;
 const HOUR_MS: i64 = 3_600_000;
 const TOMBSTONE_MS: i64 = 24 * HOUR_MS;
 /// Turns that a calm cluster may take to come to rest.
 const PATIENCE: usize = 3000;
-
-/// What one pass of a worker's loop did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turned {
-    Busy,
-    Idle,
-    /// The worker wants its process to end (and to be started again).
-    Exit(String),
-}
-
-/// A worker that runs.
-pub trait Running {
-    fn turn(&mut self) -> Turned;
-}
-
-/// What is driven: the engine, or a stand-in that tests the simulation itself.
-pub trait Engine: 'static {
-    /// What survives the death of a process.
-    type Disk;
-    /// A copy of one partition's store.
-    type Copy;
-    fn disk(&self) -> Self::Disk;
-    fn start(&self, connection: Connection, cluster: &Cluster, disk: &Self::Disk, policy: &Known) -> Box<dyn Running>;
-    fn copy(&self, disk: &Self::Disk, partition: i32) -> Option<Self::Copy>;
-    fn put_back(&self, disk: &Self::Disk, partition: i32, copy: Self::Copy);
-    fn wipe(&self, disk: &Self::Disk, partition: i32);
-}
 
 /// What a seed showed.
 #[derive(Debug, Default)]
@@ -57,109 +29,6 @@ pub struct Report {
     /// By verdict or error, how many records.
     pub outcomes: BTreeMap<String, u64>,
     pub mishaps: BTreeMap<&'static str, u64>,
-}
-
-enum State {
-    Up {
-        worker: u64,
-        running: Box<dyn Running>,
-        frozen_until_ms: Option<i64>,
-    },
-    Down {
-        until_ms: i64,
-    },
-    /// Scaled away.
-    Gone,
-}
-
-struct Seat {
-    process: usize,
-    instance: String,
-    state: RefCell<State>,
-}
-
-struct Fleet<E: Engine> {
-    engine: E,
-    cluster: Cluster,
-    inputs: Inputs,
-    policy: Known,
-    disks: Vec<E::Disk>,
-    seats: Vec<Seat>,
-    random: RefCell<ChaCha8Rng>,
-    next_worker: Cell<u64>,
-    depth: Cell<u32>,
-}
-
-/// Everything that a seed decides at the start.
-struct Plan {
-    partitions: i32,
-    processes: usize,
-    workers: usize,
-    steps: usize,
-    appends: usize,
-    longest_step_ms: i64,
-    leaps: f64,
-    chances: Chances,
-    mix: Mix,
-    external: f64,
-    kill: f64,
-    freeze: f64,
-    wipe: f64,
-    stale: f64,
-    scale: f64,
-    clean: f64,
-    retention: f64,
-    two_inputs: bool,
-    session_ms: i64,
-    transaction_timeout_ms: i64,
-}
-
-impl Plan {
-    fn draw(random: &mut ChaCha8Rng) -> Self {
-        let mut sometimes = |highest: f64| {
-            if random.random_bool(0.5) {
-                highest * random.random::<f64>()
-            } else {
-                0.0
-            }
-        };
-        let (external, kill, freeze) = (sometimes(0.2), sometimes(0.1), sometimes(0.1));
-        let (wipe, stale, scale, clean) = (sometimes(0.3), sometimes(0.3), sometimes(0.03), sometimes(0.3));
-        let mix = Mix {
-            customers: 0,
-            stray: sometimes(0.3),
-            rubbish: sometimes(0.2),
-            repeat: sometimes(0.2),
-            refusal: sometimes(0.3),
-            erasure: sometimes(0.05),
-        };
-        let (leaps, retention) = (sometimes(0.2), sometimes(0.2));
-        Self {
-            partitions: random.random_range(1..=5),
-            processes: random.random_range(1..=3),
-            workers: random.random_range(1..=2),
-            steps: random.random_range(20..=120),
-            appends: random.random_range(1..=6),
-            longest_step_ms: *[20, 500, 5_000].choose(random).unwrap_or(&500),
-            leaps,
-            chances: Chances::draw(random),
-            mix: Mix {
-                customers: random.random_range(1..=25),
-                ..mix
-            },
-            external,
-            kill,
-            freeze,
-            wipe,
-            stale,
-            scale,
-            clean,
-            retention,
-            two_inputs: random.random_bool(0.3),
-            session_ms: *[2_000, 15_000].choose(random).unwrap_or(&15_000),
-            transaction_timeout_ms: *[10_000, 60_000].choose(random).unwrap_or(&10_000),
-        }
-    }
 }
 
 /// Runs one seed to the end. An error is one sentence for each thing that is wrong.
@@ -232,165 +101,6 @@ fn new_cluster(plan: &Plan, names: &TopicNames, policy: &Known, random: &mut Cha
         );
     }
     Cluster::new(broker, plan.chances)
-}
-
-impl<E: Engine> Fleet<E> {
-    fn new(
-        engine: E,
-        plan: &Plan,
-        names: &TopicNames,
-        cluster: Cluster,
-        policy: Known,
-        random: &mut ChaCha8Rng,
-    ) -> Self {
-        let kinds = names.intents.iter().map(|name| (name, InputKind::Intents));
-        let kinds = kinds.chain(names.engagement.iter().map(|name| (name, InputKind::Engagement)));
-        let kinds = kinds.chain([(&names.reroute, InputKind::Reroute)]);
-        let topics = kinds.map(|(name, kind)| (name.as_str().into(), kind)).collect();
-        let now_ms = cluster.now_ms();
-        let seats = (0..plan.processes).flat_map(|process| {
-            (0..plan.workers).map(move |worker| Seat {
-                process,
-                instance: format!("process-{process}/{worker}"),
-                state: RefCell::new(State::Down { until_ms: now_ms }),
-            })
-        });
-        Self {
-            disks: (0..plan.processes).map(|_| engine.disk()).collect(),
-            seats: seats.collect(),
-            engine,
-            cluster,
-            inputs: Inputs {
-                topics,
-                partition_count: plan.partitions,
-            },
-            policy,
-            random: RefCell::new(ChaCha8Rng::from_rng(random)),
-            next_worker: Cell::new(1),
-            depth: Cell::new(0),
-        }
-    }
-
-    /// Starts what is due to start and lets the worker of that seat have one turn.
-    fn turn(&self, index: usize) -> Turned {
-        let seat = &self.seats[index];
-        let Ok(mut state) = seat.state.try_borrow_mut() else {
-            return Turned::Busy;
-        };
-        let now_ms = self.cluster.now_ms();
-        if matches!(*state, State::Down { until_ms } if until_ms <= now_ms) {
-            let worker = self.next_worker.replace(self.next_worker.get() + 1);
-            let to = Connection::new(
-                self.cluster.clone(),
-                self.inputs.clone(),
-                STATE_TOPIC,
-                &seat.instance,
-                worker,
-            );
-            let running = self
-                .engine
-                .start(to, &self.cluster, &self.disks[seat.process], &self.policy);
-            *state = State::Up {
-                worker,
-                running,
-                frozen_until_ms: None,
-            };
-        }
-        let State::Up {
-            worker,
-            running,
-            frozen_until_ms,
-        } = &mut *state
-        else {
-            return Turned::Idle;
-        };
-        let worker = *worker;
-        if frozen_until_ms.is_some_and(|until_ms| until_ms > now_ms) && !self.cluster.is_dead(worker) {
-            return Turned::Idle;
-        }
-        *frozen_until_ms = None;
-        let turned = catch_unwind(AssertUnwindSafe(|| running.turn()));
-        let exits = match &turned {
-            Ok(Turned::Exit(_)) => true,
-            Ok(_) => self.cluster.is_dead(worker),
-            Err(panic) => panic.is::<SimulatedCrash>(),
-        };
-        if exits {
-            let pause_ms = self.random.borrow_mut().random_range(0..20_000);
-            *state = State::Down {
-                until_ms: now_ms.saturating_add(pause_ms),
-            };
-            drop(state);
-            self.cluster.kill(worker);
-            self.kill_process(seat.process);
-        }
-        match turned {
-            Err(panic) if !exits => resume_unwind(panic),
-            Err(_) => Turned::Busy,
-            Ok(_) if exits => Turned::Busy,
-            Ok(turned) => turned,
-        }
-    }
-
-    /// A process dies with all its workers. One that is inside a call finds out when the call goes on.
-    fn kill_process(&self, process: usize) {
-        let until_ms = self
-            .cluster
-            .now_ms()
-            .saturating_add(self.random.borrow_mut().random_range(0..20_000));
-        for seat in self.seats.iter().filter(|seat| seat.process == process) {
-            match seat.state.try_borrow_mut() {
-                Ok(mut state) => {
-                    if let State::Up { worker, .. } = &*state {
-                        self.cluster.kill(*worker);
-                        *state = State::Down { until_ms };
-                    }
-                }
-                Err(_) => self.kill_inside(seat),
-            }
-        }
-    }
-
-    /// The worker of a borrowed seat: it is the one that is inside a call further up this stack.
-    fn kill_inside(&self, seat: &Seat) {
-        self.cluster.kill_instance(&seat.instance);
-    }
-
-    /// Called from inside another worker's call.
-    fn turn_somebody(&self) {
-        if self.depth.get() >= 2 {
-            return;
-        }
-        self.depth.set(self.depth.get() + 1);
-        let turns = self.random.borrow_mut().random_range(1..=4);
-        for _ in 0..turns {
-            let index = self.random.borrow_mut().random_range(0..self.seats.len());
-            drop(self.turn(index));
-        }
-        self.depth.set(self.depth.get() - 1);
-    }
-
-    fn frozen(&self) -> BTreeSet<u64> {
-        let frozen = |seat: &Seat| match &*seat.state.borrow() {
-            State::Up {
-                worker,
-                frozen_until_ms: Some(_),
-                ..
-            } => Some(*worker),
-            _ => None,
-        };
-        self.seats.iter().filter_map(frozen).collect()
-    }
-
-    fn turn_all(&self) -> bool {
-        let mut order: Vec<usize> = (0..self.seats.len()).collect();
-        order.shuffle(&mut *self.random.borrow_mut());
-        let mut busy = false;
-        for index in order {
-            busy |= self.turn(index) != Turned::Idle;
-        }
-        busy
-    }
 }
 
 /// The part in which things go wrong.

@@ -4,7 +4,7 @@
 //! whoever breaks it ([`Flaw`]).
 
 use super::client::{Cluster, Connection};
-use super::driver::{Engine, Running, STATE_TOPIC, Turned};
+use super::fleet::{Engine, Running, STATE_TOPIC, Turned};
 use super::policies::Known;
 use crate::auditor::reading::{Event, Intent, owner};
 use crate::auditor::{TopicNames, TopicRecord};
