@@ -3,7 +3,9 @@
 //! A producer serves until the first call that errs or times out, and is dropped then, always: librdkafka retries the end of a
 //! transaction silently, so after any doubt the only safe thing is a new producer, whose start settles what was open.
 
-use crate::commit::log::{Changelog, ChangelogEntry, ChangelogPolled, CommitError, Log, Outgoing, Producer, Transaction};
+use crate::commit::log::{
+    Changelog, ChangelogEntry, ChangelogPolled, CommitError, Log, Outgoing, Producer, Transaction,
+};
 use crate::commit::raw::{self, RawError};
 use crate::intake::client::KafkaSettings;
 use crate::intake::kafka::{KafkaSource, StatisticsSink, transient};
@@ -71,7 +73,12 @@ impl Log for KafkaLog {
     type Changelog = KafkaChangelog;
 
     fn source(&mut self) -> Result<KafkaSource, SourceError> {
-        KafkaSource::new(&self.settings, self.worker, self.inputs.clone(), self.statistics.clone())
+        KafkaSource::new(
+            &self.settings,
+            self.worker,
+            self.inputs.clone(),
+            self.statistics.clone(),
+        )
     }
 
     fn producer(&mut self) -> Result<KafkaProducer, CommitError> {
@@ -148,8 +155,11 @@ impl KafkaProducer {
             report: Mutex::default(),
             statistics: log.statistics.clone(),
         };
-        let producer: ThreadedProducer<Deliveries> =
-            log.settings.producer(log.worker).create_with_context(deliveries).map_err(|error| uncertain(&error))?;
+        let producer: ThreadedProducer<Deliveries> = log
+            .settings
+            .producer(log.worker)
+            .create_with_context(deliveries)
+            .map_err(|error| uncertain(&error))?;
         let started = Instant::now();
         loop {
             match producer.init_transactions(CALL_TIMEOUT) {
@@ -159,7 +169,12 @@ impl KafkaProducer {
                 Err(error) => return Err(uncertain(&error)),
             }
         }
-        Ok(Self { producer, inputs: log.inputs.clone(), call_clock: log.call_clock.clone(), origin: log.origin })
+        Ok(Self {
+            producer,
+            inputs: log.inputs.clone(),
+            call_clock: log.call_clock.clone(),
+            origin: log.origin,
+        })
     }
 
     fn transact(&mut self, transaction: &Transaction, group: &ConsumerGroupMetadata) -> Result<(), CommitError> {
@@ -172,7 +187,9 @@ impl KafkaProducer {
         for commit in &transaction.offsets {
             let (topic, _) = &self.inputs.topics[usize::from(commit.topic)];
             let mut element = offsets.add_partition(topic, commit.partition);
-            element.set_offset(Offset::Offset(commit.offset)).map_err(|error| self.judge(&error))?;
+            element
+                .set_offset(Offset::Offset(commit.offset))
+                .map_err(|error| self.judge(&error))?;
             element.set_metadata(commit.metadata.as_str());
         }
         self.producer
@@ -190,7 +207,10 @@ impl KafkaProducer {
         if !outgoing.headers.is_empty() {
             let mut headers = OwnedHeaders::new_with_capacity(outgoing.headers.len());
             for (name, value) in &outgoing.headers {
-                headers = headers.insert(Header { key: name, value: value.as_ref() });
+                headers = headers.insert(Header {
+                    key: name,
+                    value: value.as_ref(),
+                });
             }
             record.headers = Some(headers);
         }
@@ -227,7 +247,10 @@ impl KafkaProducer {
     fn judge(&self, error: &KafkaError) -> CommitError {
         let (code, text) = match error {
             KafkaError::Transaction(error) => (error.code(), error.string()),
-            other => (other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown), other.to_string()),
+            other => (
+                other.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown),
+                other.to_string(),
+            ),
         };
         self.classify(code, text)
     }
@@ -245,11 +268,19 @@ impl KafkaProducer {
         {
             return CommitError::Refused(failure.clone());
         }
-        if is_refusal(code) { CommitError::Refused(text) } else { CommitError::Uncertain(text) }
+        if is_refusal(code) {
+            CommitError::Refused(text)
+        } else {
+            CommitError::Uncertain(text)
+        }
     }
 
     fn report(&self) -> std::sync::MutexGuard<'_, Report> {
-        self.producer.context().report.lock().unwrap_or_else(PoisonError::into_inner)
+        self.producer
+            .context()
+            .report
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -266,7 +297,12 @@ impl Producer for KafkaProducer {
         let outcome = self.transact(transaction, group);
         self.call_clock.leave();
         outcome?;
-        Ok(self.report().state_offsets.iter().map(|(partition, offset)| (*partition, offset + 1)).collect())
+        Ok(self
+            .report()
+            .state_offsets
+            .iter()
+            .map(|(partition, offset)| (*partition, offset + 1))
+            .collect())
     }
 }
 
@@ -326,18 +362,27 @@ impl KafkaChangelog {
         let client: BaseConsumer = settings.changelog().create().map_err(transient)?;
         let client = Arc::new(ChangelogClient(client));
         let watermarks = settings.watermarks().create().map_err(transient)?;
-        Ok(Self { topic, queue: Queue::new(client.clone()), client, watermarks, open: Vec::new() })
+        Ok(Self {
+            topic,
+            queue: Queue::new(client.clone()),
+            client,
+            watermarks,
+            open: Vec::new(),
+        })
     }
 }
 
 impl Changelog for KafkaChangelog {
     fn bounds(&mut self, partition: i32) -> Result<(i64, i64), SourceError> {
-        self.watermarks.fetch_watermarks(&self.topic, partition, CALL_TIMEOUT).map_err(transient)
+        self.watermarks
+            .fetch_watermarks(&self.topic, partition, CALL_TIMEOUT)
+            .map_err(transient)
     }
 
     fn open(&mut self, partition: i32, from: i64) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, partition, Offset::Offset(from)).map_err(transient)?;
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(from))
+            .map_err(transient)?;
         self.queue.forward(&self.topic, partition);
         if self.open.contains(&partition) {
             self.client.0.seek_partitions(list, CALL_TIMEOUT).map_err(transient)?;
@@ -360,12 +405,7 @@ impl Changelog for KafkaChangelog {
         }
     }
 
-    fn poll(
-        &mut self,
-        into: &mut Vec<(i32, ChangelogPolled)>,
-        most: usize,
-        wait: Duration,
-    ) -> Result<(), SourceError> {
+    fn poll(&mut self, into: &mut Vec<(i32, ChangelogPolled)>, most: usize, wait: Duration) -> Result<(), SourceError> {
         // Serves the client's own events; records come through the queue.
         if let Some(Err(error)) = self.client.0.poll(Duration::ZERO) {
             tracing::warn!(%error, "reading the changelog failed; the client goes on trying");

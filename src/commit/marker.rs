@@ -48,8 +48,9 @@ impl Marker {
     /// # Errors
     /// Bytes that no version up to this one writes.
     pub fn decode(bytes: &[u8]) -> Result<Marker, MarkerError> {
-        let (head, body) =
-            bytes.split_first_chunk::<2>().ok_or_else(|| MarkerError("the marker is cut off".into()))?;
+        let (head, body) = bytes
+            .split_first_chunk::<2>()
+            .ok_or_else(|| MarkerError("the marker is cut off".into()))?;
         if head[1] > FORMAT {
             return Err(MarkerError(format!(
                 "the marker has format {}; this version reads up to {FORMAT}: run the newer version",

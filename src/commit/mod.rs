@@ -2,9 +2,6 @@
 
 pub mod kafka;
 pub mod log;
-<<<<<<< HEAD
 pub mod marker;
-pub mod raw;
-=======
 pub mod plain;
->>>>>>> cli
+pub mod raw;

@@ -31,7 +31,9 @@ pub unsafe fn commit_transaction(client: *mut sys::rd_kafka_t, wait: Duration) -
         }
         let answer = RawError {
             code: sys::rd_kafka_error_code(error).into(),
-            text: CStr::from_ptr(sys::rd_kafka_error_string(error)).to_string_lossy().into_owned(),
+            text: CStr::from_ptr(sys::rd_kafka_error_string(error))
+                .to_string_lossy()
+                .into_owned(),
             fatal: sys::rd_kafka_error_is_fatal(error) != 0,
             retriable: sys::rd_kafka_error_is_retriable(error) != 0,
             requires_abort: sys::rd_kafka_error_txn_requires_abort(error) != 0,

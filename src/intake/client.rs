@@ -44,7 +44,11 @@ impl KafkaSettings {
     /// The transactional producer of worker `worker`.
     pub fn producer(&self, worker: usize) -> ClientConfig {
         let mut config = self.base(&self.producer_properties);
-        set_default(&mut config, "transaction.timeout.ms", &TRANSACTION_TIMEOUT_MS.to_string());
+        set_default(
+            &mut config,
+            "transaction.timeout.ms",
+            &TRANSACTION_TIMEOUT_MS.to_string(),
+        );
         set_default(&mut config, "linger.ms", "5");
         set_default(&mut config, "batch.size", "1000000");
         set_default(&mut config, "batch.num.messages", "10000");
@@ -52,7 +56,10 @@ impl KafkaSettings {
         set_default(&mut config, "queue.buffering.max.kbytes", "262144");
         // The size of a record is decided by the topic, where `verify` looks; a smaller limit here would hide it.
         set_default(&mut config, "message.max.bytes", "16000000");
-        config.set("transactional.id", format!("{}/{}/{worker}", self.group_id, self.instance_id));
+        config.set(
+            "transactional.id",
+            format!("{}/{}/{worker}", self.group_id, self.instance_id),
+        );
         // The partition of a record without an explicit one is the one that Java's client would choose.
         config.set("partitioner", "murmur2_random");
         config

@@ -35,8 +35,15 @@ pub struct GroupEvents {
 }
 
 enum Rebalance {
-    Assign { partitions: Vec<i32>, eager: bool },
-    Revoke { partitions: Vec<i32>, lost: bool, eager: bool },
+    Assign {
+        partitions: Vec<i32>,
+        eager: bool,
+    },
+    Revoke {
+        partitions: Vec<i32>,
+        lost: bool,
+        eager: bool,
+    },
 }
 
 impl ClientContext for GroupEvents {
@@ -52,17 +59,29 @@ impl ConsumerContext for GroupEvents {
         let eager = !matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.closing.load(Ordering::Acquire) {
-            let answer = if eager { consumer.unassign() } else { consumer.incremental_unassign(partitions) };
+            let answer = if eager {
+                consumer.unassign()
+            } else {
+                consumer.incremental_unassign(partitions)
+            };
             if let (Err(error), false) = (answer, assigned) {
                 tracing::debug!(%error, "unassignment while closing");
             }
             return;
         }
-        let partitions = partitions.elements().iter().map(|element| element.partition()).collect();
+        let partitions = partitions
+            .elements()
+            .iter()
+            .map(|element| element.partition())
+            .collect();
         let rebalance = if assigned {
             Rebalance::Assign { partitions, eager }
         } else {
-            Rebalance::Revoke { partitions, lost: consumer.assignment_lost(), eager }
+            Rebalance::Revoke {
+                partitions,
+                lost: consumer.assignment_lost(),
+                eager,
+            }
         };
         lock(&self.pending).push_back(rebalance);
     }
@@ -103,10 +122,18 @@ impl KafkaSource {
         inputs: Inputs,
         statistics: Option<StatisticsSink>,
     ) -> Result<Self, SourceError> {
-        let events =
-            GroupEvents { pending: Mutex::new(VecDeque::new()), closing: AtomicBool::new(false), statistics };
-        let consumer: BaseConsumer<GroupEvents> = settings.consumer(worker).create_with_context(events).map_err(fatal)?;
-        let subscribed = inputs.topics.first().map(|(name, _)| name.to_string()).unwrap_or_default();
+        let events = GroupEvents {
+            pending: Mutex::new(VecDeque::new()),
+            closing: AtomicBool::new(false),
+            statistics,
+        };
+        let consumer: BaseConsumer<GroupEvents> =
+            settings.consumer(worker).create_with_context(events).map_err(fatal)?;
+        let subscribed = inputs
+            .topics
+            .first()
+            .map(|(name, _)| name.to_string())
+            .unwrap_or_default();
         consumer.subscribe(&[&subscribed]).map_err(fatal)?;
         let client = Arc::new(Client(consumer));
         Ok(Self {
@@ -137,7 +164,11 @@ impl KafkaSource {
 
     fn forward(&mut self, partitions: &[i32]) {
         for (topic, kind) in &self.inputs.topics {
-            let queue = if *kind == InputKind::Intents { &self.intents } else { &self.engagement };
+            let queue = if *kind == InputKind::Intents {
+                &self.intents
+            } else {
+                &self.engagement
+            };
             for &partition in partitions {
                 queue.forward(topic, partition);
             }
@@ -166,13 +197,18 @@ impl Source for KafkaSource {
         if let Some(Err(error)) = self.consumer().poll(wait) {
             events.extend(client_event(self.consumer(), &error));
         }
-        while let Some(rebalance) = lock(&self.consumer().context().pending).pop_front() {
+        let pending: Vec<Rebalance> = lock(&self.consumer().context().pending).drain(..).collect();
+        for rebalance in pending {
             events.push(match rebalance {
                 Rebalance::Assign { partitions, eager } => {
                     self.answering = Some(eager);
                     SourceEvent::Assigned(partitions)
                 }
-                Rebalance::Revoke { partitions, lost, eager } => {
+                Rebalance::Revoke {
+                    partitions,
+                    lost,
+                    eager,
+                } => {
                     self.answering = Some(eager);
                     SourceEvent::Revoked { partitions, lost }
                 }
@@ -214,7 +250,9 @@ impl Source for KafkaSource {
 
     fn group(&mut self) -> Result<Self::Group, SourceError> {
         // Deliberately not asked anew: a fresh membership with an old assignment would let two owners commit.
-        self.group.clone().ok_or_else(|| SourceError::Transient("not a member of the group yet".into()))
+        self.group
+            .clone()
+            .ok_or_else(|| SourceError::Transient("not a member of the group yet".into()))
     }
 
     fn start(&mut self, partition: i32, positions: &[StartAt]) -> Result<(), SourceError> {
@@ -250,7 +288,10 @@ impl Source for KafkaSource {
 
     fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<i64>, SourceError> {
         let list = list_of(&self.inputs, of, Offset::End)?;
-        let answer = self.consumer().offsets_for_times(list, CALL_TIMEOUT).map_err(transient)?;
+        let answer = self
+            .consumer()
+            .offsets_for_times(list, CALL_TIMEOUT)
+            .map_err(transient)?;
         in_order(&self.inputs, of, &answer, |offset, _| match offset {
             Offset::Offset(offset) => Ok(offset),
             other => Err(SourceError::Transient(format!("no end known yet ({other:?})"))),
@@ -259,10 +300,16 @@ impl Source for KafkaSource {
 
     fn committed(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Option<Committed>>, SourceError> {
         let list = list_of(&self.inputs, of, Offset::Invalid)?;
-        let answer = self.consumer().committed_offsets(list, CALL_TIMEOUT).map_err(transient)?;
+        let answer = self
+            .consumer()
+            .committed_offsets(list, CALL_TIMEOUT)
+            .map_err(transient)?;
         in_order(&self.inputs, of, &answer, |offset, metadata| {
             Ok(match offset {
-                Offset::Offset(offset) => Some(Committed { offset, metadata: metadata.to_owned() }),
+                Offset::Offset(offset) => Some(Committed {
+                    offset,
+                    metadata: metadata.to_owned(),
+                }),
                 _ => None,
             })
         })
@@ -320,9 +367,11 @@ fn polled(inputs: &Inputs, message: &Message) -> Result<Option<Polled>, SourceEr
             value: message.value().map(<[u8]>::to_vec),
             headers: message.headers(),
         }))),
-        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
-            Ok(Some(Polled::End { topic, partition, offset: message.offset() }))
-        }
+        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF) => Ok(Some(Polled::End {
+            topic,
+            partition,
+            offset: message.offset(),
+        })),
         Some(
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
             | RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
@@ -338,9 +387,9 @@ fn polled(inputs: &Inputs, message: &Message) -> Result<Option<Polled>, SourceEr
 fn client_event(consumer: &BaseConsumer<GroupEvents>, error: &KafkaError) -> Option<SourceEvent> {
     let fatal = consumer.client().fatal_error();
     match (error.rdkafka_error_code(), fatal) {
-        (Some(RDKafkaErrorCode::FencedInstanceId), _) | (_, Some((RDKafkaErrorCode::FencedInstanceId, _))) => {
-            Some(SourceEvent::Fenced("another process joined the group with this instance-id".into()))
-        }
+        (Some(RDKafkaErrorCode::FencedInstanceId), _) | (_, Some((RDKafkaErrorCode::FencedInstanceId, _))) => Some(
+            SourceEvent::Fenced("another process joined the group with this instance-id".into()),
+        ),
         (_, Some((code, reason))) => Some(SourceEvent::Fatal(format!("{code}: {reason}"))),
         (_, None) => {
             tracing::warn!(%error, "consumer error; the client goes on trying");

@@ -40,7 +40,11 @@ impl<C: NativeClient> Queue<C> {
     pub fn new(owner: Arc<C>) -> Self {
         // SAFETY: the handle is valid while `owner` lives, and this queue keeps it alive.
         let raw = unsafe { sys::rd_kafka_queue_new(owner.native_handle()) };
-        Self { raw, owner, batch: Vec::new() }
+        Self {
+            raw,
+            owner,
+            batch: Vec::new(),
+        }
     }
 
     /// Sends what is fetched of one partition here. Has to be called at every assignment: an unassignment takes the
@@ -122,7 +126,9 @@ impl Message {
             if (*self.raw).rkt.is_null() {
                 return "";
             }
-            CStr::from_ptr(sys::rd_kafka_topic_name((*self.raw).rkt)).to_str().unwrap_or("")
+            CStr::from_ptr(sys::rd_kafka_topic_name((*self.raw).rkt))
+                .to_str()
+                .unwrap_or("")
         }
     }
 

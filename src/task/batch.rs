@@ -7,8 +7,7 @@ use crate::commit::log::Outgoing;
 use crate::commit::marker::Lineage;
 use crate::customer::{Customer, LoadError};
 use crate::intake::source::{InputKind, Inputs, Record, TopicIndex};
-use crate::message::owner::owner;
-use crate::message::{EventKind, Malformed, MalformedKind, Name, decode_event, decode_intent};
+use crate::message::{EventKind, Malformed, MalformedKind, Name, decode_event, decode_intent, owner};
 use crate::policy::model::Policy;
 use crate::store::{Change, Store, StoreError};
 use crate::verdict::dead_letter::dead_letter;
@@ -79,11 +78,22 @@ pub fn prepare<S: Store>(context: &BatchContext, store: &S, work: &Work) -> Resu
     let step_context = StepContext {
         policy: context.policy,
         topics: context.topics,
-        stamp: Stamp { decided_at_ms: work.now_ms, policy: &context.policy.label, barrier: &work.barrier },
+        stamp: Stamp {
+            decided_at_ms: work.now_ms,
+            policy: &context.policy.label,
+            barrier: &work.barrier,
+        },
         partition_count: context.inputs.partition_count,
         max_intent_bytes: context.max_intent_bytes,
     };
-    let mut batch = Batch { context, step_context, store, work, customers: BTreeMap::new(), prepared: Prepared::default() };
+    let mut batch = Batch {
+        context,
+        step_context,
+        store,
+        work,
+        customers: BTreeMap::new(),
+        prepared: Prepared::default(),
+    };
     let mut arrivals = Vec::new();
     for record in &work.engagement {
         batch.guarded(Some(place(record)), |batch| batch.engagement(record, &mut arrivals))?;
@@ -103,7 +113,12 @@ pub fn prepare<S: Store>(context: &BatchContext, store: &S, work: &Work) -> Resu
     for stray in arrivals {
         let (place, stray): (Place, Stray) = stray;
         batch.guarded(Some(place), |batch| {
-            batch.intent(stray.source.clone(), stray.timestamp_ms, stray.received, Found::Rerouted)
+            batch.intent(
+                stray.source.clone(),
+                stray.timestamp_ms,
+                stray.received,
+                Found::Rerouted,
+            )
         })?;
     }
     batch.finish()
@@ -175,7 +190,12 @@ impl<'a, S: Store> Batch<'a, S> {
                 return Ok(());
             }
         };
-        let stray = Stray { kind: StrayKind::Engagement, source, timestamp_ms, received };
+        let stray = Stray {
+            kind: StrayKind::Engagement,
+            source,
+            timestamp_ms,
+            received,
+        };
         if self.belongs_elsewhere(&event.customer_id, &stray, found) {
             return Ok(());
         }
@@ -209,11 +229,21 @@ impl<'a, S: Store> Batch<'a, S> {
             self.bury(&received, &source, &Malformed::unknown_channel());
             return Ok(());
         }
-        let stray = Stray { kind: StrayKind::Intent, source, timestamp_ms, received };
+        let stray = Stray {
+            kind: StrayKind::Intent,
+            source,
+            timestamp_ms,
+            received,
+        };
         if self.belongs_elsewhere(&intent.customer_id, &stray, found) {
             return Ok(());
         }
-        let arrival = Arrival { source: stray.source, timestamp_ms, received, intent: &intent };
+        let arrival = Arrival {
+            source: stray.source,
+            timestamp_ms,
+            received,
+            intent: &intent,
+        };
         self.with_customer(&intent.customer_id, |context, customer, read, effects| {
             step::arrival(context, customer, &arrival, read, effects)
         })
@@ -224,7 +254,10 @@ impl<'a, S: Store> Batch<'a, S> {
         let work = self.work;
         let mut ids: BTreeSet<Name> = work.due.iter().map(|(_, id)| id.as_str().into()).collect();
         let now_ms = work.now_ms;
-        let touched = self.customers.values().filter(|customer| customer.next_due_ms().is_some_and(|due| due <= now_ms));
+        let touched = self
+            .customers
+            .values()
+            .filter(|customer| customer.next_due_ms().is_some_and(|due| due <= now_ms));
         ids.extend(touched.map(|customer| customer.id.clone()));
         let retimed: BTreeSet<Name> = work.retime.iter().map(|(_, id)| id.as_str().into()).collect();
         for id in ids.union(&retimed) {
@@ -254,7 +287,9 @@ impl<'a, S: Store> Batch<'a, S> {
         if found == Found::Rerouted {
             self.bury(&stray.received, &stray.source, &Malformed::stray_again());
         } else {
-            self.prepared.outgoing.push(reroute(self.context.topics, stray, customer_id, owner));
+            self.prepared
+                .outgoing
+                .push(reroute(self.context.topics, stray, customer_id, owner));
             self.prepared.strays.push(stray.kind);
         }
         true
@@ -276,7 +311,9 @@ impl<'a, S: Store> Batch<'a, S> {
             let customer = Customer::load(id.clone(), &self.work.lineage, &mut read).map_err(load_error)?;
             self.customers.insert(id.clone(), customer);
         }
-        let Some(customer) = self.customers.get_mut(id) else { return Ok(()) };
+        let Some(customer) = self.customers.get_mut(id) else {
+            return Ok(());
+        };
         let mut effects = Effects::default();
         step(&self.step_context, customer, &mut read, &mut effects).map_err(load_error)?;
         self.prepared.outgoing.append(&mut effects.outgoing);
@@ -285,7 +322,9 @@ impl<'a, S: Store> Batch<'a, S> {
     }
 
     fn bury(&mut self, received: &Received, source: &SourceCoordinates, malformed: &Malformed) {
-        self.prepared.outgoing.push(dead_letter(self.context.topics, received, source, malformed));
+        self.prepared
+            .outgoing
+            .push(dead_letter(self.context.topics, received, source, malformed));
         self.prepared.dead_letters.push(malformed.kind);
     }
 
@@ -310,11 +349,18 @@ impl<'a, S: Store> Batch<'a, S> {
 }
 
 fn received(record: &Record) -> Received<'_> {
-    Received { key: record.key.as_deref(), value: record.value.as_deref(), headers: &record.headers }
+    Received {
+        key: record.key.as_deref(),
+        value: record.value.as_deref(),
+        headers: &record.headers,
+    }
 }
 
 fn unprocessable() -> Malformed {
-    Malformed { kind: MalformedKind::BadField, detail: "the record could not be processed on its own, twice".into() }
+    Malformed {
+        kind: MalformedKind::BadField,
+        detail: "the record could not be processed on its own, twice".into(),
+    }
 }
 
 fn load_error(error: LoadError<StoreError>) -> BatchError {

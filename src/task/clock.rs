@@ -39,7 +39,9 @@ pub struct StepWatch {
 impl StepWatch {
     /// Takes the clocks as they stand for right.
     pub fn new(clock: &impl Clock) -> Self {
-        Self { reference_ms: clock.wall_ms().saturating_sub(clock.monotonic_ms()) }
+        Self {
+            reference_ms: clock.wall_ms().saturating_sub(clock.monotonic_ms()),
+        }
     }
 
     /// The wall time, or how far it was set (milliseconds, signed) since it was last trusted.
@@ -64,7 +66,11 @@ impl StepWatch {
 /// How far the wall clock stands behind, where that is more than is tolerated.
 pub fn decision_time_ms(wall_ms: i64, newest_ms: i64) -> Result<i64, i64> {
     let behind_ms = newest_ms.saturating_sub(wall_ms);
-    if behind_ms > TOLERATED_STEP_MS { Err(behind_ms) } else { Ok(wall_ms.max(newest_ms)) }
+    if behind_ms > TOLERATED_STEP_MS {
+        Err(behind_ms)
+    } else {
+        Ok(wall_ms.max(newest_ms))
+    }
 }
 
 #[cfg(test)]
@@ -87,7 +93,10 @@ mod tests {
     }
 
     fn hands() -> Hands {
-        Hands { wall_ms: Cell::new(1_000_000), monotonic_ms: Cell::new(10) }
+        Hands {
+            wall_ms: Cell::new(1_000_000),
+            monotonic_ms: Cell::new(10),
+        }
     }
 
     #[test]

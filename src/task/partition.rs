@@ -76,7 +76,11 @@ impl<S: Store> Task<S> {
 
     /// Stops judging until the cause is gone.
     pub fn block(&mut self, reason: String, retry_at_ms: i64) {
-        tracing::error!(partition = self.partition, reason, "partition blocked: it judges nothing");
+        tracing::error!(
+            partition = self.partition,
+            reason,
+            "partition blocked: it judges nothing"
+        );
         self.stage = Stage::Blocked { reason, retry_at_ms };
         self.drop_buffers();
     }
@@ -144,7 +148,9 @@ impl<S: Store> Task<S> {
             lineage: self.lineage,
             partition_count: inputs.partition_count,
             now_ms,
-            positions: positions.filter_map(|((topic, _), offset)| Some((topic.to_string(), (*offset)?))).collect(),
+            positions: positions
+                .filter_map(|((topic, _), offset)| Some((topic.to_string(), (*offset)?)))
+                .collect(),
             repaired: false,
         }
     }

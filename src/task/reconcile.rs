@@ -9,23 +9,26 @@ use crate::intake::source::{Committed, Inputs, StartAt};
 pub enum Resume {
     /// Nothing was ever committed: begin, with a new lineage.
     Fresh,
-    At { seq: u64, lineage: Lineage, now_ms: i64, positions: Vec<StartAt> },
+    At {
+        seq: u64,
+        lineage: Lineage,
+        now_ms: i64,
+        positions: Vec<StartAt>,
+    },
 }
 
 /// Compares the newest marker of the restored state with the committed offsets (in the order of the inputs).
 ///
 /// # Errors
 /// Why the state cannot be proven, as a sentence for `/readyz` and the log.
-pub fn reconcile(
-    inputs: &Inputs,
-    marker: Option<&Marker>,
-    committed: &[Option<Committed>],
-) -> Result<Resume, String> {
+pub fn reconcile(inputs: &Inputs, marker: Option<&Marker>, committed: &[Option<Committed>]) -> Result<Resume, String> {
     let Some(marker) = marker else {
         return match committed.iter().any(Option::is_some) {
-            true => Err("offsets are committed, but the changelog holds no marker: the state topic lost its records \
+            true => Err(
+                "offsets are committed, but the changelog holds no marker: the state topic lost its records \
                          or was made anew"
-                .into()),
+                    .into(),
+            ),
             false => Ok(Resume::Fresh),
         };
     };
@@ -35,7 +38,13 @@ pub fn reconcile(
             marker.partition_count, inputs.partition_count
         ));
     }
-    let position = |topic: &str| marker.positions.iter().find(|(name, _)| name == topic).map(|(_, offset)| *offset);
+    let position = |topic: &str| {
+        marker
+            .positions
+            .iter()
+            .find(|(name, _)| name == topic)
+            .map(|(_, offset)| *offset)
+    };
     let nothing_committed = committed.iter().all(Option::is_none);
     if !nothing_committed && !marker.repaired {
         for ((topic, _), committed) in inputs.topics.iter().zip(committed) {
@@ -48,27 +57,33 @@ pub fn reconcile(
         .iter()
         .map(|(topic, _)| position(topic).map_or(StartAt::Beginning, StartAt::Offset))
         .collect();
-    Ok(Resume::At { seq: marker.seq, lineage: marker.lineage, now_ms: marker.now_ms, positions })
+    Ok(Resume::At {
+        seq: marker.seq,
+        lineage: marker.lineage,
+        now_ms: marker.now_ms,
+        positions,
+    })
 }
 
-fn agree(
-    topic: &str,
-    marker: &Marker,
-    position: Option<i64>,
-    committed: Option<&Committed>,
-) -> Result<(), String> {
+fn agree(topic: &str, marker: &Marker, position: Option<i64>, committed: Option<&Committed>) -> Result<(), String> {
     let Some(committed) = committed else {
         return match position {
             // A topic that joined the inputs since: it begins at its beginning.
             None => Ok(()),
-            Some(_) => Err(format!("{topic} has no committed offset although the changelog covers it: was it made anew?")),
+            Some(_) => Err(format!(
+                "{topic} has no committed offset although the changelog covers it: was it made anew?"
+            )),
         };
     };
     let Some((lineage, seq)) = parse_metadata(&committed.metadata) else {
-        return Err(format!("the committed offset of {topic} was set by something else than Forbear"));
+        return Err(format!(
+            "the committed offset of {topic} was set by something else than Forbear"
+        ));
     };
     if lineage != marker.lineage {
-        return Err(format!("the committed offset of {topic} belongs to another changelog than the one found"));
+        return Err(format!(
+            "the committed offset of {topic} belongs to another changelog than the one found"
+        ));
     }
     if seq != marker.seq {
         return Err(format!(
@@ -77,7 +92,9 @@ fn agree(
         ));
     }
     if position != Some(committed.offset) {
-        return Err(format!("the committed offset of {topic} was moved since transaction {seq}"));
+        return Err(format!(
+            "the committed offset of {topic} was moved since transaction {seq}"
+        ));
     }
     Ok(())
 }
@@ -110,12 +127,20 @@ mod tests {
     }
 
     fn offset(offset: i64, marker: &Marker) -> Option<Committed> {
-        Some(Committed { offset, metadata: marker.metadata() })
+        Some(Committed {
+            offset,
+            metadata: marker.metadata(),
+        })
     }
 
     fn at() -> Result<Resume, String> {
         let positions = vec![StartAt::Offset(10), StartAt::Offset(20), StartAt::Beginning];
-        Ok(Resume::At { seq: 7, lineage: [1; 16], now_ms: 1000, positions })
+        Ok(Resume::At {
+            seq: 7,
+            lineage: [1; 16],
+            now_ms: 1000,
+            positions,
+        })
     }
 
     #[test]
@@ -137,32 +162,71 @@ mod tests {
 
     #[test]
     fn a_repaired_marker_wins_over_whatever_is_committed() {
-        let repaired = Marker { repaired: true, ..marker() };
-        let strange = Some(Committed { offset: 3, metadata: "reset by hand".into() });
+        let repaired = Marker {
+            repaired: true,
+            ..marker()
+        };
+        let strange = Some(Committed {
+            offset: 3,
+            metadata: "reset by hand".into(),
+        });
         assert_eq!(reconcile(&inputs(), Some(&repaired), &[strange, None, None]), at());
     }
 
     #[test]
     fn every_mismatch_is_refused_with_its_reason() {
         let marker = marker();
-        let other_seq = Marker { seq: 8, ..marker.clone() };
-        let other_lineage = Marker { lineage: [2; 16], ..marker.clone() };
+        let other_seq = Marker {
+            seq: 8,
+            ..marker.clone()
+        };
+        let other_lineage = Marker {
+            lineage: [2; 16],
+            ..marker.clone()
+        };
         let good = offset(20, &marker);
-        let by_hand = Some(Committed { offset: 10, metadata: String::new() });
+        let by_hand = Some(Committed {
+            offset: 10,
+            metadata: String::new(),
+        });
         let cases = [
             (None, [offset(10, &marker), None, None], "no marker"),
             (Some(&marker), [None, good.clone(), None], "made anew"),
-            (Some(&marker), [offset(10, &other_seq), good.clone(), None], "ends with transaction 7"),
-            (Some(&marker), [offset(10, &other_lineage), good.clone(), None], "another changelog"),
-            (Some(&marker), [by_hand, good.clone(), None], "something else than Forbear"),
+            (
+                Some(&marker),
+                [offset(10, &other_seq), good.clone(), None],
+                "ends with transaction 7",
+            ),
+            (
+                Some(&marker),
+                [offset(10, &other_lineage), good.clone(), None],
+                "another changelog",
+            ),
+            (
+                Some(&marker),
+                [by_hand, good.clone(), None],
+                "something else than Forbear",
+            ),
             (Some(&marker), [offset(11, &marker), good.clone(), None], "was moved"),
-            (Some(&marker), [offset(10, &marker), good, offset(1, &marker)], "was moved"),
+            (
+                Some(&marker),
+                [offset(10, &marker), good, offset(1, &marker)],
+                "was moved",
+            ),
         ];
         for (marker, committed, reason) in cases {
             let refused = reconcile(&inputs(), marker, &committed);
-            assert!(refused.as_ref().is_err_and(|text| text.contains(reason)), "{refused:?} names no {reason:?}");
+            assert!(
+                refused.as_ref().is_err_and(|text| text.contains(reason)),
+                "{refused:?} names no {reason:?}"
+            );
         }
-        let more = Inputs { partition_count: 8, ..inputs() };
-        assert!(reconcile(&more, Some(&marker), &[None, None, None]).is_err_and(|text| text.contains("partition count")));
+        let more = Inputs {
+            partition_count: 8,
+            ..inputs()
+        };
+        assert!(
+            reconcile(&more, Some(&marker), &[None, None, None]).is_err_and(|text| text.contains("partition count"))
+        );
     }
 }

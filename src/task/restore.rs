@@ -97,10 +97,17 @@ pub fn advance<Src: Source, Chg: Changelog, Sto: Stores>(
             return Ok(());
         }
         // The reason stays visible until something else is known.
-        let Stage::Blocked { reason, .. } = std::mem::replace(&mut task.stage, Stage::Running) else { return Ok(()) };
-        task.stage = Stage::Restoring(Restore { obstacle: Some(reason), ..Restore::default() });
+        let Stage::Blocked { reason, .. } = std::mem::replace(&mut task.stage, Stage::Running) else {
+            return Ok(());
+        };
+        task.stage = Stage::Restoring(Restore {
+            obstacle: Some(reason),
+            ..Restore::default()
+        });
     }
-    let Stage::Restoring(restore) = &mut task.stage else { return Ok(()) };
+    let Stage::Restoring(restore) = &mut task.stage else {
+        return Ok(());
+    };
     if around.monotonic_ms < restore.retry_at_ms {
         return Ok(());
     }
@@ -143,7 +150,11 @@ fn overcome<Src: Source, Chg: Changelog, Sto: Stores>(
         }
         Obstacle::Exit(error) => return Err(error),
     };
-    task.stage = Stage::Restoring(Restore { retry_at_ms, obstacle: Some(obstacle), ..Restore::default() });
+    task.stage = Stage::Restoring(Restore {
+        retry_at_ms,
+        obstacle: Some(obstacle),
+        ..Restore::default()
+    });
     Ok(())
 }
 
@@ -152,8 +163,9 @@ fn open<Src: Source, Chg: Changelog, Sto: Stores>(
     around: &mut Surroundings<Src, Chg, Sto>,
 ) -> Result<(), Obstacle> {
     let partition = task.partition;
-    let every_input: Vec<(TopicIndex, i32)> =
-        (0..around.inputs.topics.len()).map(|topic| (topic as TopicIndex, partition)).collect();
+    let every_input: Vec<(TopicIndex, i32)> = (0..around.inputs.topics.len())
+        .map(|topic| (topic as TopicIndex, partition))
+        .collect();
     let committed = around.source.committed(&every_input)?;
     let (low, high) = around.changelog.bounds(partition)?;
     if task.store.is_none() {
@@ -166,7 +178,11 @@ fn open<Src: Source, Chg: Changelog, Sto: Stores>(
         let trusted_since_ms = around.wall_ms.saturating_sub(around.trusted_for_ms);
         task.store = Some(around.stores.open(&identity, trusted_since_ms)?);
     }
-    let from = task.store.as_ref().and_then(Store::meta).map(|meta| meta.changelog_position);
+    let from = task
+        .store
+        .as_ref()
+        .and_then(Store::meta)
+        .map(|meta| meta.changelog_position);
     if from.is_some_and(|from| from < low || from > high) {
         return Err(Obstacle::Distrust("position"));
     }
@@ -176,7 +192,11 @@ fn open<Src: Source, Chg: Changelog, Sto: Stores>(
     }
     if let Stage::Restoring(restore) = &mut task.stage {
         restore.remaining = high.saturating_sub(position);
-        restore.step = Step::Replay { committed, position, until: high };
+        restore.step = Step::Replay {
+            committed,
+            position,
+            until: high,
+        };
     }
     Ok(())
 }
@@ -197,7 +217,9 @@ pub fn replay<Src: Source, Chg: Changelog, Sto: Stores>(
 }
 
 fn apply<S: Store>(task: &mut Task<S>, wall_ms: i64, polled: Vec<ChangelogPolled>) -> Result<usize, Obstacle> {
-    let Stage::Restoring(restore) = &mut task.stage else { return Ok(0) };
+    let Stage::Restoring(restore) = &mut task.stage else {
+        return Ok(0);
+    };
     let (Step::Replay { position, until, .. }, Some(store)) = (&mut restore.step, &mut task.store) else {
         return Ok(0);
     };
@@ -216,7 +238,13 @@ fn apply<S: Store>(task: &mut Task<S>, wall_ms: i64, polled: Vec<ChangelogPolled
     }
     check_lineage(store, task.partition, &changes)?;
     if !changes.is_empty() {
-        store.write(&changes, &StoreMeta { changelog_position: reached, last_applied_ms: wall_ms })?;
+        store.write(
+            &changes,
+            &StoreMeta {
+                changelog_position: reached,
+                last_applied_ms: wall_ms,
+            },
+        )?;
     }
     *position = reached;
     restore.remaining = until.saturating_sub(reached).max(0);
@@ -226,14 +254,22 @@ fn apply<S: Store>(task: &mut Task<S>, wall_ms: i64, polled: Vec<ChangelogPolled
 /// A store whose history is another one than the changelog's would be mixed with it: an equal topic name proves nothing.
 fn check_lineage<S: Store>(store: &S, partition: i32, changes: &[Change]) -> Result<(), Obstacle> {
     let key = marker_key(partition);
-    let Some((_, Some(newest))) = changes.iter().rev().find(|(changed, value)| *changed == key && value.is_some()) else {
+    let Some((_, Some(newest))) = changes
+        .iter()
+        .rev()
+        .find(|(changed, value)| *changed == key && value.is_some())
+    else {
         return Ok(());
     };
     let Some(known) = store.get(&key)? else { return Ok(()) };
     let (Ok(known), Ok(newest)) = (Marker::decode(&known), Marker::decode(newest)) else {
         return Ok(());
     };
-    if known.lineage == newest.lineage { Ok(()) } else { Err(Obstacle::Distrust("lineage")) }
+    if known.lineage == newest.lineage {
+        Ok(())
+    } else {
+        Err(Obstacle::Distrust("lineage"))
+    }
 }
 
 fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
@@ -241,7 +277,13 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
     around: &mut Surroundings<Src, Chg, Sto>,
 ) -> Result<(), Obstacle> {
     around.changelog.close(task.partition);
-    let Stage::Restoring(Restore { step: Step::Replay { committed, .. }, .. }) = &task.stage else { return Ok(()) };
+    let Stage::Restoring(Restore {
+        step: Step::Replay { committed, .. },
+        ..
+    }) = &task.stage
+    else {
+        return Ok(());
+    };
     let Some(store) = &task.store else { return Ok(()) };
     let marker = store.get(&marker_key(task.partition))?;
     let marker = marker
@@ -260,7 +302,12 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
             task.lineage = (around.fresh_lineage)();
             vec![StartAt::Beginning; around.inputs.topics.len()]
         }
-        Resume::At { seq, lineage, now_ms, positions } => {
+        Resume::At {
+            seq,
+            lineage,
+            now_ms,
+            positions,
+        } => {
             task.seq = seq;
             task.lineage = lineage;
             task.now_ms = now_ms;

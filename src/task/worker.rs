@@ -11,7 +11,7 @@ use crate::customer::keys::marker_key;
 use crate::intake::source::{InputKind, Inputs, Polled, Record, Source, SourceError, SourceEvent, StartAt, TopicIndex};
 use crate::message::Name;
 use crate::policy::model::Policy;
-use crate::serve::metrics::{Metrics, Stage as Timed, TransactionOutcome, WorkerMetrics};
+use crate::serve::metrics::{Stage as Timed, TransactionOutcome, WorkerMetrics};
 use crate::serve::status::{PartitionState, PartitionStatus, Status};
 use crate::store::{Store, StoreError, StoreMeta, Stores};
 use crate::task::batch::{BatchContext, BatchError, Place, Prepared, Work, place, prepare};
@@ -165,7 +165,11 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let restored = self.restore()?;
         let worked = self.batch()?;
         self.report();
-        Ok(if restored || worked { Turned::Worked } else { Turned::Idle })
+        Ok(if restored || worked {
+            Turned::Worked
+        } else {
+            Turned::Idle
+        })
     }
 
     fn serve_the_group(&mut self) -> Result<(), WorkerExit> {
@@ -266,7 +270,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 task.retiming = Some(None);
             }
         }
-        let Some(wall_ms) = self.trusted_time() else { return Ok(false) };
+        let Some(wall_ms) = self.trusted_time() else {
+            return Ok(false);
+        };
         let mut works = self.take_work(wall_ms)?;
         if works.is_empty() {
             if policy_is_new && self.published_policy.is_none() {
@@ -293,7 +299,11 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     /// Reads until the queue is dry, the batch is full, or the interval is over.
     fn collect(&mut self) -> Result<(), WorkerExit> {
         let timer = Instant::now();
-        let mut wait = if self.has_buffered() { Duration::ZERO } else { self.settings.idle_wait };
+        let mut wait = if self.has_buffered() {
+            Duration::ZERO
+        } else {
+            self.settings.idle_wait
+        };
         loop {
             let before = self.buffered();
             let room = self.settings.engagement_records.saturating_sub(before.0);
@@ -311,7 +321,10 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             self.route(polled)?;
             wait = Duration::ZERO;
             let dry = self.buffered() == before;
-            if dry || self.buffered().1 >= self.settings.batch_records || timer.elapsed() >= self.settings.commit_interval {
+            if dry
+                || self.buffered().1 >= self.settings.batch_records
+                || timer.elapsed() >= self.settings.commit_interval
+            {
                 self.metrics.shared().stage(Timed::Consume, timer.elapsed());
                 return Ok(());
             }
@@ -333,7 +346,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             let (Polled::Record(Record { partition, .. })
             | Polled::End { partition, .. }
             | Polled::OutOfRange { partition, .. }) = polled;
-            let Some(task) = self.tasks.get_mut(&partition).filter(|task| task.is_running()) else { continue };
+            let Some(task) = self.tasks.get_mut(&partition).filter(|task| task.is_running()) else {
+                continue;
+            };
             if let Some(topic) = task.take(polled, &self.settings.inputs) {
                 self.position_is_lost(partition, topic)?;
             }
@@ -344,19 +359,29 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     /// Retention passed a position. Lost intents are recorded and alerted on; lost engagement may have been an opt-out.
     fn position_is_lost(&mut self, partition: i32, topic: TopicIndex) -> Result<(), WorkerExit> {
         let (name, kind) = self.settings.inputs.topics[usize::from(topic)].clone();
-        let Some(task) = self.tasks.get_mut(&partition) else { return Ok(()) };
+        let Some(task) = self.tasks.get_mut(&partition) else {
+            return Ok(());
+        };
         if kind != InputKind::Intents {
-            let reason = format!("retention removed records of {name} before they were applied: consent may be missing");
+            let reason =
+                format!("retention removed records of {name} before they were applied: consent may be missing");
             tolerate(self.source.stop(partition))?;
             task.block(reason, self.clock.monotonic_ms().saturating_add(60_000));
             return Ok(());
         }
-        tracing::error!(partition, topic = &*name, "retention removed intents before they were judged; going on after them");
+        tracing::error!(
+            partition,
+            topic = &*name,
+            "retention removed intents before they were judged; going on after them"
+        );
         self.metrics.shared().lost_intents(&name, 1);
         task.intents.retain(|record| record.topic != topic);
         task.reached[usize::from(topic)] = None;
-        let positions: Vec<StartAt> =
-            task.reached.iter().map(|reached| reached.map_or(StartAt::Beginning, StartAt::Offset)).collect();
+        let positions: Vec<StartAt> = task
+            .reached
+            .iter()
+            .map(|reached| reached.map_or(StartAt::Beginning, StartAt::Offset))
+            .collect();
         tolerate(self.source.start(partition, &positions))
     }
 
@@ -388,7 +413,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let mut failed = Vec::new();
         for task in self.tasks.values_mut().filter(|task| task.is_running()) {
             let Some(store) = &mut task.store else { continue };
-            let Ok(now_ms) = decision_time_ms(wall_ms, task.now_ms) else { continue };
+            let Ok(now_ms) = decision_time_ms(wall_ms, task.now_ms) else {
+                continue;
+            };
             let due = match store.due(now_ms, if single { 1 } else { DUE_AT_MOST }) {
                 Ok(due) => due,
                 Err(error) => {
@@ -450,13 +477,18 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             .filter(|topic| self.settings.inputs.topics[*topic].1 != InputKind::Intents)
             .map(|topic| topic as TopicIndex)
             .collect();
-        let wanted: Vec<(TopicIndex, i32)> =
-            works.iter().flat_map(|work| ahead.iter().map(|topic| (*topic, work.partition))).collect();
+        let wanted: Vec<(TopicIndex, i32)> = works
+            .iter()
+            .flat_map(|work| ahead.iter().map(|topic| (*topic, work.partition)))
+            .collect();
         let single = self.refusals >= REFUSALS_BEFORE_SHRINKING;
         let ends = match self.source.ends(&wanted) {
             Ok(ends) => Some(ends),
             Err(SourceError::Transient(reason)) => {
-                tracing::warn!(reason, "the ends of engagement are not known: nothing is judged for now");
+                tracing::warn!(
+                    reason,
+                    "the ends of engagement are not known: nothing is judged for now"
+                );
                 None
             }
             Err(other) => return Err(other.into()),
@@ -482,7 +514,10 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 break;
             }
         }
-        self.metrics.shared().consent_barrier_wait_seconds.observe(timer.elapsed().as_secs_f64());
+        self.metrics
+            .shared()
+            .consent_barrier_wait_seconds
+            .observe(timer.elapsed().as_secs_f64());
         for work in works.iter_mut() {
             let Some(task) = self.tasks.get_mut(&work.partition).filter(|task| task.is_running()) else {
                 work.may_judge = false;
@@ -524,7 +559,10 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let mut judged = 0;
         for work in works {
             let Some(store) = self.tasks.get(&work.partition).and_then(|task| task.store.as_ref()) else {
-                return (prepared, Some((work.partition, BatchError::State("the store is closed".into()))));
+                return (
+                    prepared,
+                    Some((work.partition, BatchError::State("the store is closed".into()))),
+                );
             };
             match prepare(&context, store, work) {
                 Ok(share) => {
@@ -546,42 +584,60 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
 
     fn commit(&mut self, works: Vec<Work>, prepared: Vec<Prepared>, text: Option<Outgoing>) -> Result<(), WorkerExit> {
         let timer = Instant::now();
-        let mut transaction = Transaction { records: text.into_iter().collect(), offsets: Vec::new() };
+        let mut transaction = Transaction {
+            records: text.into_iter().collect(),
+            offsets: Vec::new(),
+        };
         let mut closings = Vec::with_capacity(works.len());
         for (work, mut share) in works.iter().zip(prepared) {
-            let Some(task) = self.tasks.get(&work.partition) else { continue };
-            let remaining = task.intents.iter().chain(&task.engagement).map(|record| (record.topic, record.offset));
+            let Some(task) = self.tasks.get(&work.partition) else {
+                continue;
+            };
+            let remaining = task
+                .intents
+                .iter()
+                .chain(&task.engagement)
+                .map(|record| (record.topic, record.offset));
             let positions = task.positions_behind(remaining);
             let marker = task.marker(&self.settings.inputs, &positions, work.now_ms);
             share.changes.push((marker_key(work.partition), Some(marker.encode())));
             transaction.records.append(&mut share.outgoing);
-            transaction.records.extend(share.changes.iter().map(|(key, value)| Outgoing {
-                topic: self.settings.topics.state.clone(),
-                partition: Some(work.partition),
-                key: Some(key.clone()),
-                value: value.clone(),
-                headers: Vec::new(),
-                timestamp_ms: None,
-            }));
+            transaction
+                .records
+                .extend(share.changes.iter().map(|(key, value)| Outgoing {
+                    topic: self.settings.topics.state.clone(),
+                    partition: Some(work.partition),
+                    key: Some(key.clone()),
+                    value: value.clone(),
+                    headers: Vec::new(),
+                    timestamp_ms: None,
+                }));
             let metadata = marker.metadata();
-            transaction.offsets.extend(positions.iter().enumerate().filter_map(|(topic, offset)| {
-                Some(OffsetCommit {
-                    topic: topic as TopicIndex,
-                    partition: work.partition,
-                    offset: (*offset)?,
-                    metadata: metadata.clone(),
-                })
-            }));
+            transaction
+                .offsets
+                .extend(positions.iter().enumerate().filter_map(|(topic, offset)| {
+                    Some(OffsetCommit {
+                        topic: topic as TopicIndex,
+                        partition: work.partition,
+                        offset: (*offset)?,
+                        metadata: metadata.clone(),
+                    })
+                }));
             closings.push((work.partition, positions, share));
         }
         let Some(group) = self.group.clone() else {
             self.recover("the group membership is not known");
             return Ok(());
         };
-        let Some(producer) = &mut self.producer else { return Ok(()) };
+        let Some(producer) = &mut self.producer else {
+            return Ok(());
+        };
         let outcome = producer.commit(&transaction, &group, &self.settings.topics.state);
         self.metrics.shared().stage(Timed::Commit, timer.elapsed());
-        self.metrics.shared().commit_seconds.observe(timer.elapsed().as_secs_f64());
+        self.metrics
+            .shared()
+            .commit_seconds
+            .observe(timer.elapsed().as_secs_f64());
         match outcome {
             Ok(state_positions) => {
                 self.metrics.shared().transaction(TransactionOutcome::Committed);
@@ -618,14 +674,21 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let wall_ms = self.clock.wall_ms();
         let mut failed = Vec::new();
         for ((partition, positions, share), work) in closings.into_iter().zip(works) {
-            let Some(task) = self.tasks.get_mut(&partition) else { continue };
+            let Some(task) = self.tasks.get_mut(&partition) else {
+                continue;
+            };
             task.seq = task.seq.saturating_add(1);
             task.now_ms = work.now_ms;
             task.committed = positions;
             let state_position = state_positions.iter().find(|(known, _)| *known == partition);
             if let (Some(store), Some((_, changelog_position))) = (&mut task.store, state_position) {
-                let meta = StoreMeta { changelog_position: *changelog_position, last_applied_ms: wall_ms };
-                let written = store.write(&share.changes, &meta).and_then(|()| store.forget_due(&share.served));
+                let meta = StoreMeta {
+                    changelog_position: *changelog_position,
+                    last_applied_ms: wall_ms,
+                };
+                let written = store
+                    .write(&share.changes, &meta)
+                    .and_then(|()| store.forget_due(&share.served));
                 task.store_written_ms = wall_ms;
                 failed.extend(written.err().map(|error| (partition, error)));
             }
@@ -640,18 +703,28 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
 
     /// What failed in one task while nothing had been committed yet (or after everything had been): that task recovers.
     fn handle(&mut self, partition: i32, error: BatchError) {
-        let Some(task) = self.tasks.get_mut(&partition) else { return };
+        let Some(task) = self.tasks.get_mut(&partition) else {
+            return;
+        };
         if let Err(error) = self.source.stop(partition) {
             tracing::warn!(partition, %error, "the partition could not be paused");
         }
         match error {
             BatchError::Store(StoreError::Unavailable(reason)) => {
-                tracing::error!(partition, reason, "the store cannot be used: judging stops until it can");
+                tracing::error!(
+                    partition,
+                    reason,
+                    "the store cannot be used: judging stops until it can"
+                );
                 task.recover();
                 task.store = None;
             }
             BatchError::Store(StoreError::Corrupt(reason)) | BatchError::State(reason) => {
-                tracing::error!(partition, reason, "the state cannot be read: it is rebuilt from the changelog");
+                tracing::error!(
+                    partition,
+                    reason,
+                    "the state cannot be read: it is rebuilt from the changelog"
+                );
                 task.recover();
                 task.store = None;
                 let rebuilt = std::mem::replace(&mut task.rebuilt, true);
@@ -663,13 +736,20 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 }
             }
             BatchError::Panicked(Some(place)) => {
-                tracing::error!(partition, offset = place.2, "a step panicked: the record becomes a dead letter");
+                tracing::error!(
+                    partition,
+                    offset = place.2,
+                    "a step panicked: the record becomes a dead letter"
+                );
                 self.poisoned.insert(place);
                 task.recover();
             }
             BatchError::Panicked(None) => {
                 let retry_at_ms = self.clock.monotonic_ms().saturating_add(60_000);
-                task.block("judging a waiting intent failed inside Forbear: please report it".into(), retry_at_ms);
+                task.block(
+                    "judging a waiting intent failed inside Forbear: please report it".into(),
+                    retry_at_ms,
+                );
             }
         }
     }
@@ -678,7 +758,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     fn drop_the_batch(&mut self, works: Vec<Work>) {
         self.metrics.discard();
         for mut work in works {
-            let Some(task) = self.tasks.get_mut(&work.partition).filter(|task| task.is_running()) else { continue };
+            let Some(task) = self.tasks.get_mut(&work.partition).filter(|task| task.is_running()) else {
+                continue;
+            };
             put_back(task, &mut work.intents);
             for record in work.engagement.into_iter().rev() {
                 task.engagement.push_front(record);
@@ -688,7 +770,11 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
 
     /// The one recovery path for everything that a worker has.
     fn recover(&mut self, reason: &str) {
-        tracing::warn!(worker = self.settings.index, reason, "the transaction was not clean: starting from what is committed");
+        tracing::warn!(
+            worker = self.settings.index,
+            reason,
+            "the transaction was not clean: starting from what is committed"
+        );
         self.producer = None;
         self.metrics.discard();
         for task in self.tasks.values_mut().filter(|task| task.is_running()) {
@@ -706,10 +792,14 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         if self.refusals <= REFUSALS_BEFORE_SHRINKING {
             return Ok(());
         }
-        let mut records = works.iter().flat_map(|work| work.engagement.iter().chain(&work.intents));
+        let mut records = works
+            .iter()
+            .flat_map(|work| work.engagement.iter().chain(&work.intents));
         match records.next().map(place) {
             Some(place) if self.poisoned.insert(place) => Ok(()),
-            _ => Err(WorkerExit::Fatal(format!("the log refuses what has to be written: {reason}"))),
+            _ => Err(WorkerExit::Fatal(format!(
+                "the log refuses what has to be written: {reason}"
+            ))),
         }
     }
 
@@ -728,7 +818,13 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 && let Some(meta) = store.meta()
             {
                 task.store_written_ms = wall_ms;
-                if let Err(error) = store.write(&[], &StoreMeta { last_applied_ms: wall_ms, ..meta }) {
+                if let Err(error) = store.write(
+                    &[],
+                    &StoreMeta {
+                        last_applied_ms: wall_ms,
+                        ..meta
+                    },
+                ) {
                     tracing::warn!(partition = task.partition, %error, "the store's time stamp could not be renewed");
                 }
             }
@@ -802,7 +898,12 @@ fn policy_record(topic: &Name, policy: &Policy) -> Outgoing {
 
 fn count(metrics: &mut WorkerMetrics, share: &Prepared, wall_ms: i64) {
     for counted in &share.counted {
-        metrics.verdict(&counted.division, &counted.channel, counted.verdict.as_str(), counted.reason.as_str());
+        metrics.verdict(
+            &counted.division,
+            &counted.channel,
+            counted.verdict.as_str(),
+            counted.reason.as_str(),
+        );
         for (rule, shadow) in &counted.hits {
             metrics.rule_hit(rule, *shadow);
         }

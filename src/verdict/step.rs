@@ -77,21 +77,36 @@ pub fn arrival<E>(
     let now_ms = context.stamp.decided_at_ms;
     let intent_hash = id_hash(&arrival.intent.intent_id);
     let decision = arrival.source.decision(0);
-    let known = customer.recall(intent_hash, now_ms, context.policy.remember_intents_ms).cloned();
-    let subject = Subject { decision, timestamp_ms: arrival.timestamp_ms, received: arrival.received, intent: arrival.intent };
+    let known = customer
+        .recall(intent_hash, now_ms, context.policy.remember_intents_ms)
+        .cloned();
+    let subject = Subject {
+        decision,
+        timestamp_ms: arrival.timestamp_ms,
+        received: arrival.received,
+        intent: arrival.intent,
+    };
     if let Some(first) = known {
         let judgement = plain(context.policy, arrival.intent, Reason::Duplicate);
         subject.publish(context, &judgement, Some(&first), effects);
         return Ok(());
     }
-    let situation = Situation { first_deferred_ms: None, partition_count: context.partition_count };
+    let situation = Situation {
+        first_deferred_ms: None,
+        partition_count: context.partition_count,
+    };
     let judgement = judge(context.policy, customer, arrival.intent, now_ms, &situation);
     if judgement.verdict != Verdict::Deferred {
         subject.settle(context, customer, &judgement, effects);
         return Ok(());
     }
     subject.publish(context, &judgement, None, effects);
-    customer.remember(intent_hash, now_ms, subject.decision.clone(), context.policy.remember_intents_ms);
+    customer.remember(
+        intent_hash,
+        now_ms,
+        subject.decision.clone(),
+        context.policy.remember_intents_ms,
+    );
     let body = WaitingBody {
         timestamp_ms: arrival.timestamp_ms,
         value: arrival.received.value.unwrap_or_default().to_vec(),
@@ -116,9 +131,16 @@ pub fn due<E>(
     let released = customer.release_unconfirmed(now_ms, context.policy);
     publish_releases(context, customer, &released, None, effects);
     for waiting in customer.due_waiting(now_ms) {
-        with_record(context, customer, &waiting, read, effects, |subject, customer, effects| {
-            judge_again(context, customer, &waiting, &subject, effects);
-        })?;
+        with_record(
+            context,
+            customer,
+            &waiting,
+            read,
+            effects,
+            |subject, customer, effects| {
+                judge_again(context, customer, &waiting, &subject, effects);
+            },
+        )?;
     }
     Ok(())
 }
@@ -135,14 +157,39 @@ pub fn engagement<E>(
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
     let applied = apply(customer, event, context.stamp.decided_at_ms, context.policy);
-    publish_releases(context, customer, &applied.released, event.intent_id.as_deref(), effects);
-    let Some(cancelled) = applied.cancelled_waiting else { return Ok(()) };
-    let Some(waiting) = customer.waiting.iter().find(|waiting| waiting.decision == cancelled).cloned() else {
+    publish_releases(
+        context,
+        customer,
+        &applied.released,
+        event.intent_id.as_deref(),
+        effects,
+    );
+    let Some(cancelled) = applied.cancelled_waiting else {
         return Ok(());
     };
-    with_record(context, customer, &waiting, read, effects, |subject, customer, effects| {
-        subject.settle(context, customer, &plain(context.policy, subject.intent, Reason::Cancelled), effects);
-    })
+    let Some(waiting) = customer
+        .waiting
+        .iter()
+        .find(|waiting| waiting.decision == cancelled)
+        .cloned()
+    else {
+        return Ok(());
+    };
+    with_record(
+        context,
+        customer,
+        &waiting,
+        read,
+        effects,
+        |subject, customer, effects| {
+            subject.settle(
+                context,
+                customer,
+                &plain(context.policy, subject.intent, Reason::Cancelled),
+                effects,
+            );
+        },
+    )
 }
 
 fn judge_again(
@@ -152,9 +199,17 @@ fn judge_again(
     subject: &Subject,
     effects: &mut Effects,
 ) {
-    let situation =
-        Situation { first_deferred_ms: waiting.first_deferred_ms, partition_count: context.partition_count };
-    let judgement = judge(context.policy, customer, subject.intent, context.stamp.decided_at_ms, &situation);
+    let situation = Situation {
+        first_deferred_ms: waiting.first_deferred_ms,
+        partition_count: context.partition_count,
+    };
+    let judgement = judge(
+        context.policy,
+        customer,
+        subject.intent,
+        context.stamp.decided_at_ms,
+        &situation,
+    );
     if judgement.verdict != Verdict::Deferred {
         subject.settle(context, customer, &judgement, effects);
         return;
@@ -167,7 +222,12 @@ fn judge_again(
     } else {
         subject.publish(context, &judgement, None, effects);
         let remember_ms = context.policy.remember_intents_ms;
-        customer.remember(waiting.intent_hash, context.stamp.decided_at_ms, subject.decision.clone(), remember_ms);
+        customer.remember(
+            waiting.intent_hash,
+            context.stamp.decided_at_ms,
+            subject.decision.clone(),
+            remember_ms,
+        );
     }
     if let Some(place) = customer.waiting_mut(&waiting.decision) {
         *place = renewed;
@@ -182,11 +242,20 @@ fn bound_the_queue<E>(
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
     while customer.waiting.len() > WAITING_AT_MOST || customer.waiting_bytes() > WAITING_BYTES_AT_MOST {
-        let Some(lowest) = customer.lowest_waiting().cloned() else { return Ok(()) };
-        with_record(context, customer, &lowest, read, effects, |subject, customer, effects| {
-            let judgement = plain(context.policy, subject.intent, Reason::DeferralLimit);
-            subject.settle(context, customer, &judgement, effects);
-        })?;
+        let Some(lowest) = customer.lowest_waiting().cloned() else {
+            return Ok(());
+        };
+        with_record(
+            context,
+            customer,
+            &lowest,
+            read,
+            effects,
+            |subject, customer, effects| {
+                let judgement = plain(context.policy, subject.intent, Reason::DeferralLimit);
+                subject.settle(context, customer, &judgement, effects);
+            },
+        )?;
     }
     Ok(())
 }
@@ -202,18 +271,52 @@ fn with_record<E>(
     then: impl FnOnce(Subject, &mut Customer, &mut Effects),
 ) -> Result<(), LoadError<E>> {
     let body = customer.waiting_body(&waiting.decision, read)?;
-    let body = body.unwrap_or_else(|| WaitingBody { timestamp_ms: 0, value: Vec::new(), headers: Vec::new() });
+    let body = body.unwrap_or_else(|| WaitingBody {
+        timestamp_ms: 0,
+        value: Vec::new(),
+        headers: Vec::new(),
+    });
     let key = customer.id.clone();
-    let received = Received { key: Some(key.as_bytes()), value: Some(&body.value), headers: &body.headers };
-    match decode_intent(Some(&body.value), &body.headers, body.timestamp_ms, context.max_intent_bytes, false) {
+    let received = Received {
+        key: Some(key.as_bytes()),
+        value: Some(&body.value),
+        headers: &body.headers,
+    };
+    match decode_intent(
+        Some(&body.value),
+        &body.headers,
+        body.timestamp_ms,
+        context.max_intent_bytes,
+        false,
+    ) {
         Ok(intent) => {
             let decision = next_attempt(&waiting.decision);
-            then(Subject { decision, timestamp_ms: body.timestamp_ms, received, intent: &intent }, customer, effects);
+            then(
+                Subject {
+                    decision,
+                    timestamp_ms: body.timestamp_ms,
+                    received,
+                    intent: &intent,
+                },
+                customer,
+                effects,
+            );
         }
         Err(malformed) => {
-            let DecisionCoordinates { topic, partition, offset, .. } = waiting.decision.clone();
-            let source = SourceCoordinates { topic, partition, offset };
-            effects.outgoing.push(dead_letter(context.topics, &received, &source, &unreadable(&malformed)));
+            let DecisionCoordinates {
+                topic,
+                partition,
+                offset,
+                ..
+            } = waiting.decision.clone();
+            let source = SourceCoordinates {
+                topic,
+                partition,
+                offset,
+            };
+            effects
+                .outgoing
+                .push(dead_letter(context.topics, &received, &source, &unreadable(&malformed)));
             customer.remove_waiting(&waiting.decision);
         }
     }
@@ -221,11 +324,17 @@ fn with_record<E>(
 }
 
 fn unreadable(malformed: &Malformed) -> Malformed {
-    Malformed { kind: MalformedKind::BadField, detail: format!("while it waited: {}", malformed.detail) }
+    Malformed {
+        kind: MalformedKind::BadField,
+        detail: format!("while it waited: {}", malformed.detail),
+    }
 }
 
 fn next_attempt(decision: &DecisionCoordinates) -> DecisionCoordinates {
-    DecisionCoordinates { attempt: decision.attempt.saturating_add(1), ..decision.clone() }
+    DecisionCoordinates {
+        attempt: decision.attempt.saturating_add(1),
+        ..decision.clone()
+    }
 }
 
 /// Contacts that were given back, each with an attempt of its own that the ledger and the memory of the id keep.
@@ -295,7 +404,10 @@ impl Subject<'_> {
             self.intent,
             judgement,
         ));
-        let hits = judgement.blocked_by.iter().filter_map(|block| Some((block.rule.clone()?, block.shadow)));
+        let hits = judgement
+            .blocked_by
+            .iter()
+            .filter_map(|block| Some((block.rule.clone()?, block.shadow)));
         effects.counted.push(Counted {
             division: self.intent.division.clone(),
             channel: judgement.channel.clone(),
@@ -352,8 +464,8 @@ impl Subject<'_> {
         let ends = [judgement.wake_at_ms, self.intent.expires_at_ms, given_up_ms];
         let place = Place::of_intent(context.policy, self.intent);
         let header_bytes = |(name, value): &(String, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
-        let size = self.received.value.map_or(0, <[u8]>::len)
-            + self.received.headers.iter().map(header_bytes).sum::<usize>();
+        let size =
+            self.received.value.map_or(0, <[u8]>::len) + self.received.headers.iter().map(header_bytes).sum::<usize>();
         Waiting {
             decision: self.decision.clone(),
             intent_hash: id_hash(&self.intent.intent_id),
