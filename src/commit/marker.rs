@@ -29,6 +29,9 @@ pub struct Marker {
     /// Written by `forbear repair`: its positions hold whatever the committed offsets say.
     #[n(5)]
     pub repaired: bool,
+    /// Intents that wait in the partition, for the metric.
+    #[n(6)]
+    pub deferred: u64,
 }
 
 /// Why a marker cannot be read.
@@ -100,6 +103,7 @@ mod tests {
             now_ms: 1_774_729_800_007,
             positions: vec![("forbear.intents".into(), 17), ("forbear.engagement".into(), 0)],
             repaired: false,
+            deferred: 3,
         }
     }
 

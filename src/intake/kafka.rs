@@ -314,6 +314,22 @@ impl Source for KafkaSource {
             })
         })
     }
+
+    fn leave(&mut self) {
+        // A static member that only closes keeps its seat for the session's time-out; to unsubscribe leaves.
+        self.consumer().context().closing.store(true, Ordering::Release);
+        self.consumer().unsubscribe();
+        for _ in 0..20 {
+            let _ = self.consumer().poll(Duration::from_millis(50));
+            if self
+                .consumer()
+                .assignment()
+                .is_ok_and(|assignment| assignment.count() == 0)
+            {
+                return;
+            }
+        }
+    }
 }
 
 impl Drop for KafkaSource {

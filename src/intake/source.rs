@@ -124,4 +124,6 @@ pub trait Source {
     fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<i64>, SourceError>;
     /// The group's committed offsets, waiting for open transactions to settle (`require_stable`).
     fn committed(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Option<Committed>>, SourceError>;
+    /// Gives the seat in the group up, so that others take over at once. The source is dropped after it.
+    fn leave(&mut self) {}
 }

@@ -58,6 +58,8 @@ pub struct Prepared {
     pub applied: Vec<EventKind>,
     pub dead_letters: Vec<MalformedKind>,
     pub strays: Vec<StrayKind>,
+    /// By how much the deferred queue grew.
+    pub deferred_growth: i64,
 }
 
 /// Why a batch has to be dropped.
@@ -309,6 +311,7 @@ impl<'a, S: Store> Batch<'a, S> {
         let mut read = |key: &[u8]| store.get(key);
         if !self.customers.contains_key(id) {
             let customer = Customer::load(id.clone(), &self.work.lineage, &mut read).map_err(load_error)?;
+            self.prepared.deferred_growth -= customer.waiting.len() as i64;
             self.customers.insert(id.clone(), customer);
         }
         let Some(customer) = self.customers.get_mut(id) else {
@@ -342,6 +345,7 @@ impl<'a, S: Store> Batch<'a, S> {
 
     fn finish(mut self) -> Result<Prepared, BatchError> {
         for customer in self.customers.values_mut() {
+            self.prepared.deferred_growth += customer.waiting.len() as i64;
             self.prepared.changes.append(&mut customer.changes(&self.work.lineage));
         }
         Ok(self.prepared)

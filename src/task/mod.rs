@@ -18,4 +18,5 @@ pub mod clock;
 pub mod partition;
 pub mod reconcile;
 pub mod restore;
+pub mod supervisor;
 pub mod worker;

@@ -42,6 +42,10 @@ pub struct Task<S> {
     pub rebuilt: bool,
     /// Wall clock of the newest write to the store.
     pub store_written_ms: i64,
+    /// Records of all inputs that were not processed when it was last asked.
+    pub lag: u64,
+    /// Intents that wait.
+    pub deferred: u64,
 }
 
 impl<S: Store> Task<S> {
@@ -61,6 +65,8 @@ impl<S: Store> Task<S> {
             retiming: None,
             rebuilt: false,
             store_written_ms: 0,
+            lag: 0,
+            deferred: 0,
         }
     }
 
@@ -141,7 +147,7 @@ impl<S: Store> Task<S> {
     }
 
     /// The marker of the transaction that is being made.
-    pub fn marker(&self, inputs: &Inputs, positions: &[Option<i64>], now_ms: i64) -> Marker {
+    pub fn marker(&self, inputs: &Inputs, positions: &[Option<i64>], now_ms: i64, deferred: u64) -> Marker {
         let positions = inputs.topics.iter().zip(positions);
         Marker {
             seq: self.seq.saturating_add(1),
@@ -152,6 +158,7 @@ impl<S: Store> Task<S> {
                 .filter_map(|((topic, _), offset)| Some((topic.to_string(), (*offset)?)))
                 .collect(),
             repaired: false,
+            deferred,
         }
     }
 }

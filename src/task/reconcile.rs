@@ -13,6 +13,7 @@ pub enum Resume {
         seq: u64,
         lineage: Lineage,
         now_ms: i64,
+        deferred: u64,
         positions: Vec<StartAt>,
     },
 }
@@ -61,6 +62,7 @@ pub fn reconcile(inputs: &Inputs, marker: Option<&Marker>, committed: &[Option<C
         seq: marker.seq,
         lineage: marker.lineage,
         now_ms: marker.now_ms,
+        deferred: marker.deferred,
         positions,
     })
 }
@@ -123,6 +125,7 @@ mod tests {
             now_ms: 1000,
             positions: vec![("intents".into(), 10), ("engagement".into(), 20)],
             repaired: false,
+            deferred: 5,
         }
     }
 
@@ -139,6 +142,7 @@ mod tests {
             seq: 7,
             lineage: [1; 16],
             now_ms: 1000,
+            deferred: 5,
             positions,
         })
     }

@@ -299,6 +299,7 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
     let positions = match resume {
         Resume::Fresh => {
             task.seq = 0;
+            task.deferred = 0;
             task.lineage = (around.fresh_lineage)();
             vec![StartAt::Beginning; around.inputs.topics.len()]
         }
@@ -306,8 +307,10 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
             seq,
             lineage,
             now_ms,
+            deferred,
             positions,
         } => {
+            task.deferred = deferred;
             task.seq = seq;
             task.lineage = lineage;
             task.now_ms = now_ms;

@@ -84,6 +84,7 @@ const CHANGELOG_RECORDS: usize = 10_000;
 const RENEW_STORE_MS: i64 = 10 * 60_000;
 /// Batches that the log refused in a row before they shrink to one record.
 const REFUSALS_BEFORE_SHRINKING: u32 = 2;
+const LAG_EVERY_MS: i64 = 2_000;
 const RETRY_PRODUCER_MS: i64 = 500;
 
 /// One worker.
@@ -107,6 +108,7 @@ pub struct Worker<L: Log, S: Stores, C: Clock> {
     refusals: u32,
     producer_retry_at_ms: i64,
     clock_complaint_at_ms: i64,
+    lag_at_ms: i64,
 }
 
 impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
@@ -144,6 +146,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             refusals: 0,
             producer_retry_at_ms: i64::MIN,
             clock_complaint_at_ms: i64::MIN,
+            lag_at_ms: i64::MIN,
         })
     }
 
@@ -190,6 +193,8 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                         self.changelog.close(*partition);
                         self.tasks.remove(partition);
                         self.status.remove(*partition);
+                        let topics: Vec<&str> = self.settings.inputs.topics.iter().map(|(name, _)| &**name).collect();
+                        self.metrics.shared().forget_partition(*partition, &topics);
                     }
                     tolerate(self.source.release(&partitions))?;
                 }
@@ -599,7 +604,8 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 .chain(&task.engagement)
                 .map(|record| (record.topic, record.offset));
             let positions = task.positions_behind(remaining);
-            let marker = task.marker(&self.settings.inputs, &positions, work.now_ms);
+            let deferred = task.deferred.saturating_add_signed(share.deferred_growth);
+            let marker = task.marker(&self.settings.inputs, &positions, work.now_ms, deferred);
             share.changes.push((marker_key(work.partition), Some(marker.encode())));
             transaction.records.append(&mut share.outgoing);
             transaction
@@ -680,6 +686,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             task.seq = task.seq.saturating_add(1);
             task.now_ms = work.now_ms;
             task.committed = positions;
+            task.deferred = task.deferred.saturating_add_signed(share.deferred_growth);
+            let deferred = usize::try_from(task.deferred).unwrap_or(usize::MAX);
+            self.metrics.shared().set_deferred(partition, deferred);
             let state_position = state_positions.iter().find(|(known, _)| *known == partition);
             if let (Some(store), Some((_, changelog_position))) = (&mut task.store, state_position) {
                 let meta = StoreMeta {
@@ -803,7 +812,42 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         }
     }
 
+    /// Leaves the group for good: the others take over at once, instead of after the session's time-out.
+    pub fn leave(&mut self) {
+        self.source.leave();
+    }
+
+    /// Asks for the ends of all inputs now and then: how far behind every running task is.
+    fn measure_lag(&mut self) {
+        let monotonic_ms = self.clock.monotonic_ms();
+        if monotonic_ms < self.lag_at_ms {
+            return;
+        }
+        self.lag_at_ms = monotonic_ms.saturating_add(LAG_EVERY_MS);
+        let topics = 0..self.settings.inputs.topics.len();
+        let running = self.tasks.values().filter(|task| task.is_running());
+        let wanted: Vec<(TopicIndex, i32)> = running
+            .flat_map(|task| topics.clone().map(|topic| (topic as TopicIndex, task.partition)))
+            .collect();
+        let Ok(ends) = self.source.ends(&wanted) else { return };
+        for task in self.tasks.values_mut() {
+            task.lag = 0;
+        }
+        for ((topic, partition), end) in wanted.into_iter().zip(ends) {
+            let Some(task) = self.tasks.get_mut(&partition) else {
+                continue;
+            };
+            let lag = end
+                .saturating_sub(task.committed[usize::from(topic)].unwrap_or(0))
+                .max(0);
+            task.lag = task.lag.saturating_add(lag.unsigned_abs());
+            let (name, _) = &self.settings.inputs.topics[usize::from(topic)];
+            self.metrics.shared().set_lag(name, partition, lag);
+        }
+    }
+
     fn report(&mut self) {
+        self.measure_lag();
         let wall_ms = self.clock.wall_ms();
         self.status.set_standby(self.tasks.is_empty());
         for task in self.tasks.values() {
@@ -845,7 +889,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         PartitionStatus {
             reason,
             restore_remaining_records: remaining,
-            lag_records: (task.intents.len() + task.engagement.len()) as u64,
+            lag_records: task.lag,
             ..PartitionStatus::new(state, worker)
         }
     }
