@@ -22,22 +22,34 @@ pub const OTHER: &str = "other";
 /// How a Kafka transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransactionOutcome {
+    /// Cleanly.
     Committed,
+    /// Known to be void.
     Aborted,
+    /// Refused: somebody else holds the identity.
     Fenced,
+    /// Recovery finds out.
     Unknown,
 }
 
 /// A stage of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// Taking records from the client.
     Consume,
+    /// Bytes to intents and events.
     Decode,
+    /// Loading customers.
     Lookup,
+    /// Applying and judging.
     Judge,
+    /// Records and state as bytes.
     Encode,
+    /// Handing records to the client.
     Produce,
+    /// The transaction.
     Commit,
+    /// Writing to RocksDB.
     Store,
 }
 

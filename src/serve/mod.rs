@@ -6,3 +6,6 @@ pub mod kafka_statistics;
 pub mod logging;
 pub mod metrics;
 pub mod status;
+
+#[cfg(test)]
+mod tests;

@@ -225,3 +225,66 @@ impl Shared {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn due_of<'a>(key: &'a [u8], value: &[u8]) -> Option<(i64, &'a str)> {
+        Some((i64::from(*value.first()?), std::str::from_utf8(key).ok()?))
+    }
+
+    fn identity() -> StoreIdentity {
+        StoreIdentity {
+            cluster_id: "c".to_string(),
+            state_topic: "t".to_string(),
+            partition: 1,
+            partition_count: 2,
+        }
+    }
+
+    fn meta(changelog_position: i64) -> StoreMeta {
+        StoreMeta {
+            changelog_position,
+            last_applied_ms: changelog_position,
+        }
+    }
+
+    #[test]
+    fn state_outlives_a_crash_and_a_stale_copy_can_be_put_back() {
+        let mut stores = MemoryStores::new(due_of);
+        let mut store = stores.open(&identity(), 0).unwrap();
+        store.write(&[(b"a".to_vec(), Some(vec![5]))], &meta(1)).unwrap();
+        let stale = stores.snapshot(1).unwrap();
+        store
+            .write(&[(b"a".to_vec(), None), (b"b".to_vec(), Some(vec![3]))], &meta(2))
+            .unwrap();
+        drop(store);
+        let store = stores.open(&identity(), 0).unwrap();
+        assert_eq!((store.meta(), store.get(b"a").unwrap()), (Some(meta(2)), None));
+        assert_eq!(
+            store.due(9, 9).unwrap(),
+            vec![(3, "b".to_string()), (5, "a".to_string())]
+        );
+        stores.put_back(1, stale);
+        assert_eq!(stores.open(&identity(), 0).unwrap().meta(), Some(meta(1)));
+        assert_eq!(stores.open(&identity(), 2).unwrap().meta(), None);
+        assert_eq!(stores.set_aside_so_far(), vec![(1, "too-old".to_string())]);
+    }
+
+    #[test]
+    fn a_failed_write_changes_nothing_and_the_store_has_to_be_opened_again() {
+        let mut stores = MemoryStores::new(due_of);
+        let mut store = stores.open(&identity(), 0).unwrap();
+        let full = StoreError::Unavailable("full".to_string());
+        stores.fail_next(1, MemoryCall::Write, full.clone());
+        let change = [(b"a".to_vec(), Some(vec![5]))];
+        assert_eq!(store.write(&change, &meta(1)), Err(full.clone()));
+        assert_eq!(store.write(&change, &meta(1)), Err(full));
+        assert_eq!(store.meta(), None);
+        drop(store);
+        let mut store = stores.open(&identity(), 0).unwrap();
+        store.write(&change, &meta(1)).unwrap();
+        assert_eq!(store.get(b"a").unwrap(), Some(vec![5]));
+    }
+}

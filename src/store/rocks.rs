@@ -8,7 +8,7 @@
 //!
 //! One database a partition, so that each can be corrupt, stale, set aside or handed over alone; block cache and memtable
 //! budget are shared. Of the stores that were set aside only the newest of a partition is kept, so that they cannot fill
-//! the disk.
+//! the disk, and that for a day at most: they may hold customers that were erased since.
 //!
 //! Failures name their recovery. [`StoreError::Corrupt`]: set aside and rebuild. [`StoreError::Unavailable`]: keep the
 //! store, drop the handle and open again later. After a full disk RocksDB stops writing for good (its background error);
@@ -23,7 +23,7 @@ use rocksdb::{Cache, DB, ErrorKind, Options, WriteBufferManager};
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The stores of one process. Clones share cache, memory budget and directory: one for each worker.
@@ -31,6 +31,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub struct RocksStores {
     shared: Arc<Shared>,
 }
+
+/// How long a store that was set aside is kept.
+const KEEP_SET_ASIDE_MS: u128 = 24 * 60 * 60 * 1000;
+
+/// Told the partition and the reason, in one word.
+type WhenSetAside = Box<dyn Fn(i32, &str) + Send + Sync>;
 
 /// What the stores of a process have in common.
 pub(super) struct Shared {
@@ -42,6 +48,7 @@ pub(super) struct Shared {
     lock: Mutex<Option<File>>,
     /// The databases that are open, for their figures.
     open: Mutex<BTreeMap<i32, Weak<DB>>>,
+    when_set_aside: OnceLock<WhenSetAside>,
 }
 
 impl RocksStores {
@@ -61,8 +68,24 @@ impl RocksStores {
                 options,
                 lock: Mutex::new(None),
                 open: Mutex::default(),
+                when_set_aside: OnceLock::new(),
             }),
         })
+    }
+
+    /// Calls `tell` whenever a store is set aside (for a metric); the first one given counts.
+    pub fn when_set_aside(&self, tell: impl Fn(i32, &str) + Send + Sync + 'static) {
+        // A second one is refused by the cell.
+        let _ = self.shared.when_set_aside.set(Box::new(tell));
+    }
+
+    /// Removes stores that were set aside more than a day ago. Every `open` does so too; a process that runs for long
+    /// calls it every now and then.
+    pub fn sweep(&self) -> Result<(), StoreError> {
+        self.shared.lock_directory()?;
+        let now_ms = unix_ms();
+        self.shared
+            .remove_set_aside(|_, at_ms| now_ms.saturating_sub(at_ms) > KEEP_SET_ASIDE_MS)
     }
 
     /// Figures of every store that is open, by partition. Cheap enough for every scrape.
@@ -88,7 +111,7 @@ impl Stores for RocksStores {
     type Store = RocksStore;
 
     fn open(&mut self, wanted: &StoreIdentity, trusted_since_ms: i64) -> Result<RocksStore, StoreError> {
-        self.shared.lock_directory()?;
+        self.sweep()?;
         let directory = self.shared.directory_of(wanted.partition);
         let (why, detail) = match self.shared.try_open(&directory, wanted, trusted_since_ms)? {
             Ok(store) => return Ok(store),
@@ -200,26 +223,40 @@ impl Shared {
         if !from.exists() {
             return Ok(None);
         }
-        let prefix = format!("{partition}.set-aside-");
-        let name = format!("{prefix}{}-{}", file_word(why), unix_ms());
+        let name = format!("{partition}{SET_ASIDE}{}-{}", file_word(why), unix_ms());
         let to = self.settings.directory.join(name);
-        self.remove_older(&prefix)?;
+        self.remove_set_aside(|of, _| of == partition)?;
         fs::rename(&from, &to).map_err(|error| in_directory(&from, "cannot be set aside", &error))?;
+        if let Some(tell) = self.when_set_aside.get() {
+            tell(partition, why);
+        }
         Ok(Some(to))
     }
 
-    fn remove_older(&self, prefix: &str) -> Result<(), StoreError> {
+    /// Removes the stores that were set aside for which `which` (partition, when) answers yes.
+    fn remove_set_aside(&self, which: impl Fn(i32, u128) -> bool) -> Result<(), StoreError> {
         let directory = &self.settings.directory;
         let unreadable = |error| in_directory(directory, "cannot be read", &error);
         for entry in fs::read_dir(directory).map_err(unreadable)? {
             let entry = entry.map_err(unreadable)?;
-            if entry.file_name().to_string_lossy().starts_with(prefix) {
+            let matches = parse_set_aside(&entry.file_name().to_string_lossy()).is_some_and(|(of, at)| which(of, at));
+            if matches {
                 let path = entry.path();
                 fs::remove_dir_all(&path).map_err(|error| in_directory(&path, "cannot be removed", &error))?;
             }
         }
         Ok(())
     }
+}
+
+/// Stands between the partition number and the reason.
+const SET_ASIDE: &str = ".set-aside-";
+
+/// Partition and instant of a directory that was set aside; none: it is something else.
+fn parse_set_aside(name: &str) -> Option<(i32, u128)> {
+    let (partition, rest) = name.split_once(SET_ASIDE)?;
+    let (_, at_ms) = rest.rsplit_once('-')?;
+    Some((partition.parse().ok()?, at_ms.parse().ok()?))
 }
 
 /// What an error of RocksDB asks for. A file that is missing inside a database is damage, whatever its kind says.

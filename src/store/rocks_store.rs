@@ -34,10 +34,10 @@ pub(super) fn prepare(
     wanted: &StoreIdentity,
     trusted_since_ms: i64,
 ) -> Result<Opened, StoreError> {
-    let meta = match database.get(keys::META).map_err(classify)? {
-        Some(bytes) => Some(keys::decode_meta(&bytes)),
-        None => None,
-    };
+    let meta = database
+        .get(keys::META)
+        .map_err(classify)?
+        .map(|bytes| keys::decode_meta(&bytes));
     match database.get(keys::IDENTITY).map_err(classify)? {
         Some(found) => {
             // The identity speaks first: a later format may keep its meta differently.

@@ -154,6 +154,25 @@ fn a_store_of_another_topic_or_too_old_is_set_aside_and_one_copy_is_kept() {
 }
 
 #[test]
+fn a_store_set_aside_is_told_of_and_forgotten_after_a_day() {
+    let directory = TempDir::new().unwrap();
+    let mut stores = stores(directory.path());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let telling = told.clone();
+    stores.when_set_aside(move |partition, why| lock(&telling).push((partition, why.to_string())));
+    drop(stores.open(&identity(), 0).unwrap());
+    stores.set_aside(3, "test").unwrap();
+    assert_eq!(*lock(&told), [(3, "test".to_string())]);
+    stores.sweep().unwrap();
+    let kept = set_aside_in(directory.path()).pop().unwrap();
+    let old = format!("3.set-aside-test-{}", unix_ms() - KEEP_SET_ASIDE_MS - 1);
+    fs::rename(directory.path().join(kept), directory.path().join(old)).unwrap();
+    fs::create_dir(directory.path().join("3.set-aside-not-ours")).unwrap();
+    stores.sweep().unwrap();
+    assert_eq!(set_aside_in(directory.path()), ["3.set-aside-not-ours"]);
+}
+
+#[test]
 fn an_open_store_is_never_moved() {
     let directory = TempDir::new().unwrap();
     let mut stores = stores(directory.path());
