@@ -643,6 +643,13 @@ impl<'s> Lowering<'s> {
             .into_iter()
             .chain(extents)
             .reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))?;
+        if let Expr::Call(call) = &expression.expr
+            && self.text[..start].ends_with(&call.func_name)
+            && call.target.is_none()
+        {
+            // The place of a call is its bracket.
+            return Some((start - call.func_name.len(), end));
+        }
         if let Expr::Select(select) = &expression.expr {
             // The place of a selection is its dot; the field follows.
             let rest = &self.text[end..];

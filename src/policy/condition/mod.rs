@@ -5,6 +5,9 @@ pub mod compile;
 mod lower;
 mod program;
 
+#[cfg(test)]
+mod tests;
+
 pub use compile::{Problem, Vocabulary};
 
 use crate::customer::Customer;
