@@ -73,8 +73,7 @@ impl<'a> Case<'a> {
             return self.approve(requested, now_ms, blocked_by);
         }
         let effective = || hits.iter().filter(|hit| !hit.is_shadow());
-        let final_hit = effective().any(|hit| hit.on_hit.only_suppresses());
-        if !final_hit && effective().any(|hit| hit.on_hit.fallback) {
+        if wake::hands_over(&hits) {
             for channel in self.fallbacks() {
                 let hits = self.hits(channel, now_ms);
                 blocked_by.extend(blocks(&hits, channel));
@@ -83,7 +82,7 @@ impl<'a> Case<'a> {
                 }
             }
         }
-        let may_wait = !final_hit && effective().all(|hit| hit.on_hit.defer);
+        let may_wait = effective().all(|hit| hit.on_hit.defer);
         self.refuse(&hits, may_wait, blocked_by, now_ms, situation)
     }
 

@@ -87,8 +87,7 @@ impl<'a> Case<'a> {
                 return found;
             };
             let hits = self.hits(&self.intent.channel, at_ms);
-            let mut effective = hits.iter().filter(|hit| !hit.is_shadow());
-            if effective.clone().all(|hit| !hit.on_hit.only_suppresses()) && effective.any(|hit| hit.on_hit.fallback) {
+            if hands_over(&hits) {
                 return found;
             }
             // Whether it hands over can change only when a hit ends, when a window closes or when a fact changes.
@@ -104,28 +103,39 @@ impl<'a> Case<'a> {
     }
 
     /// The instant moved by the jitter of the windows that it waited for: only ever later, never past the end of a window
-    /// or `end_ms`, never to an instant at which it would not pass.
+    /// or `end_ms`, never to an instant at which it would not be approved.
     pub fn with_jitter(&self, at_ms: i64, jitter_ms: i64, end_ms: i64) -> i64 {
-        let channels = std::iter::once(&self.intent.channel).chain(self.fallbacks());
-        let Some(channel) = channels.into_iter().find(|channel| self.passes(channel, at_ms)) else {
+        if jitter_ms <= 0 {
+            return at_ms;
+        }
+        let Some(channel) = self.channel_that_passes(at_ms) else {
             return at_ms;
         };
         let closes_ms = self.open_until(channel, at_ms).unwrap_or(i64::MAX).min(end_ms);
-        let room_ms = closes_ms.saturating_sub(1).saturating_sub(at_ms).min(jitter_ms);
-        if room_ms <= 0 {
-            return at_ms;
-        }
+        let room_ms = closes_ms.saturating_sub(1).saturating_sub(at_ms).min(jitter_ms).max(0);
         let spread = u64::try_from(room_ms).unwrap_or(0).saturating_add(1);
         let moved_ms = at_ms.saturating_add(i64::try_from(self.jitter_seed() % spread).unwrap_or(0));
-        if self.passes(channel, moved_ms) {
-            moved_ms
-        } else {
-            at_ms
+        match self.channel_that_passes(moved_ms) {
+            Some(_) => moved_ms,
+            None => at_ms,
         }
     }
 
+    /// On which channel the verdict would be approved.
+    fn channel_that_passes(&self, at_ms: i64) -> Option<&'a Name> {
+        let requested = &self.intent.channel;
+        let hits = self.hits(requested, at_ms);
+        if hits.iter().all(Hit::is_shadow) {
+            return Some(requested);
+        }
+        let mut fallbacks = self.fallbacks();
+        hands_over(&hits)
+            .then(|| fallbacks.find(|channel| self.passes(channel, at_ms)))
+            .flatten()
+    }
+
     /// Whether nothing blocks the channel.
-    pub fn passes(&self, channel: &'a Name, at_ms: i64) -> bool {
+    fn passes(&self, channel: &'a Name, at_ms: i64) -> bool {
         self.hits(channel, at_ms).iter().all(Hit::is_shadow)
     }
 
@@ -158,6 +168,12 @@ impl<'a> Case<'a> {
             .take(8)
             .fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
     }
+}
+
+/// Whether what blocks the requested channel lets a fallback be tried: something asks for it, nothing ends it.
+pub(super) fn hands_over(hits: &[Hit]) -> bool {
+    let mut effective = hits.iter().filter(|hit| !hit.is_shadow());
+    effective.clone().all(|hit| !hit.on_hit.only_suppresses()) && effective.any(|hit| hit.on_hit.fallback)
 }
 
 /// The widest jitter of the windows that end the wait.

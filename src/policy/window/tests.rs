@@ -346,3 +346,25 @@ fn a_schedule_without_an_opening_never_opens() {
         None
     );
 }
+
+#[test]
+fn closed_dates_are_found_however_far_away_and_take_away_one_opening_each() {
+    let whole_days = |days| DaySpan {
+        days,
+        from_s: 0,
+        to_s: 86_400,
+    };
+    let christmas = Schedule::new(&[whole_days(0b111_1111)], Polarity::Open, &[date(2026, 12, 25)]);
+    let zone = in_zone("America/New_York");
+    let summer = at("2026-06-10T16:00:00Z");
+    assert_eq!(
+        christmas.open_until(summer, &zone),
+        Some(at("2026-12-25T00:00:00-05:00"))
+    );
+    let mondays = Schedule::new(
+        &[whole_days(0b000_0001)],
+        Polarity::Open,
+        &[date(2026, 6, 15), date(2026, 6, 22)],
+    );
+    assert_eq!(mondays.next_open(summer, &zone), Some(at("2026-06-29T00:00:00-04:00")));
+}
