@@ -1,4 +1,7 @@
 //! The one place where anything becomes true: transaction, position marker, changelog written and replayed.
 
+pub mod kafka;
 pub mod log;
+pub mod marker;
 pub mod plain;
+pub mod raw;

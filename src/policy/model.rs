@@ -4,6 +4,7 @@ use crate::message::{EventKind, Name};
 use jiff::tz::TimeZone;
 
 /// One policy as loaded.
+#[derive(Debug)]
 pub struct Policy {
     pub name: String,
     /// Header `forbear-policy`: `<name>@<first 12 hex of the SHA-256 of the text>`.
@@ -26,11 +27,45 @@ pub struct Policy {
     /// Kinds of event that count as interest (a machine open never does).
     pub responses: Vec<EventKind>,
     pub rules: Vec<Rule>,
-    /// Of class `for` selectors that stop everything they match, until an instant.
+    /// Emergency stops.
     pub stops: Vec<Stop>,
     pub exceptions: Vec<Exception>,
+    /// From `RuleIndex::new(&rules, &classes)`.
+    pub index: RuleIndex,
 }
 
+/// Which rules a class obeys, in the order in which they decide: by step, then by id.
+#[derive(Debug)]
+pub struct RuleIndex {
+    by_class: Vec<Vec<usize>>,
+}
+
+impl RuleIndex {
+    /// The index of these rules for these classes.
+    pub fn new(rules: &[Rule], classes: &[Class]) -> Self {
+        let mut order: Vec<usize> = (0..rules.len()).collect();
+        order.sort_by(|left, right| {
+            let key = |index: usize| (rules[index].kind.reason().step(), &rules[index].id);
+            key(*left).cmp(&key(*right))
+        });
+        let by_class = classes
+            .iter()
+            .map(|class| {
+                let obeyed = order.iter().copied().filter(|index| class.obeys.rule(&rules[*index]));
+                obeyed.collect()
+            })
+            .collect();
+        Self { by_class }
+    }
+
+    /// Positions in `Policy::rules` of the rules that a class obeys.
+    pub fn of_class(&self, class: usize) -> &[usize] {
+        self.by_class.get(class).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A channel, and what holds on it.
+#[derive(Debug)]
 pub struct Channel {
     pub name: Name,
     /// First match wins; the last one has no condition.
@@ -44,6 +79,8 @@ pub struct Channel {
     pub confirm_within_ms: i64,
 }
 
+/// A row of a channel's consent table.
+#[derive(Debug)]
 pub struct ConsentClause {
     pub when: Option<crate::policy::condition::Condition>,
     pub mode: ConsentMode,
@@ -51,12 +88,14 @@ pub struct ConsentClause {
     pub implied: Vec<(crate::message::Basis, crate::policy::window::Span)>,
 }
 
+/// What consent a channel asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsentMode {
     OptIn,
     OptOut,
 }
 
+/// What may give a contact back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleaseCause {
     Failed,
@@ -65,6 +104,8 @@ pub enum ReleaseCause {
     Unconfirmed,
 }
 
+/// A class of messages: what it obeys, and whether it counts.
+#[derive(Debug)]
 pub struct Class {
     pub name: Name,
     pub rank: u16,
@@ -74,6 +115,8 @@ pub struct Class {
     pub reserve: bool,
 }
 
+/// What a message of a class is subject to.
+#[derive(Debug)]
 pub enum Obeys {
     All,
     Nothing,
@@ -82,6 +125,23 @@ pub enum Obeys {
         kinds: Vec<RuleKindName>,
         rules: Vec<Name>,
     },
+}
+
+impl Obeys {
+    /// Whether a message obeys rules (or the built-in step) of this kind.
+    pub fn kind(&self, name: RuleKindName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::Only { kinds, .. } => kinds.contains(&name),
+        }
+    }
+
+    /// Whether a message obeys this rule, by its kind or by its id.
+    pub fn rule(&self, rule: &Rule) -> bool {
+        let by_id = matches!(self, Self::Only { rules, .. } if rules.contains(&rule.id));
+        by_id || self.kind(rule.kind.name())
+    }
 }
 
 /// The kinds that `obeys` may list, in the order in which an intent is judged.
@@ -104,6 +164,8 @@ pub enum RuleKindName {
     Capacity,
 }
 
+/// One rule of the file.
+#[derive(Debug)]
 pub struct Rule {
     pub id: Name,
     pub when: Option<crate::policy::condition::Condition>,
@@ -127,12 +189,16 @@ pub struct OnHit {
     pub suppress: bool,
 }
 
+/// Stops everything that it selects.
+#[derive(Debug)]
 pub struct Stop {
     pub governs: crate::policy::selector::Selector,
     pub until_ms: Option<i64>,
     pub why: String,
 }
 
+/// Lifts rules for what it selects, until an instant.
+#[derive(Debug)]
 pub struct Exception {
     pub id: Name,
     pub governs: crate::policy::selector::Selector,
