@@ -47,6 +47,14 @@ impl Customer {
         released
     }
 
+    /// Gives the newest contact of an intent the coordinates of the newest decision about it (its release).
+    pub fn renumber_contact(&mut self, intent_hash: u64, decision: &DecisionCoordinates) {
+        if let Some(index) = self.contact_index(intent_hash) {
+            self.touch_contact(index);
+            self.contacts[index].decision = Some(decision.clone());
+        }
+    }
+
     /// The newest contact that an intent made.
     pub fn contact_of(&self, intent_hash: u64) -> Option<&Contact> {
         self.contact_index(intent_hash).map(|index| &self.contacts[index])

@@ -180,6 +180,13 @@ impl Store for MemoryStore {
             .collect())
     }
 
+    fn hints_after(&self, after: Option<&(i64, String)>, most: usize) -> Result<Vec<(i64, String)>, StoreError> {
+        lock(&self.shared).fault(self.partition, MemoryCall::Read)?;
+        let disk = lock(&self.disk);
+        let hints = disk.due.iter().filter(|hint| after.is_none_or(|after| *hint > after));
+        Ok(hints.take(most).cloned().collect())
+    }
+
     fn forget_due(&mut self, hints: &[(i64, String)]) -> Result<(), StoreError> {
         self.may_write()?;
         let mut disk = lock(&self.disk);

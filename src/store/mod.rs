@@ -68,6 +68,8 @@ pub trait Store {
     fn meta(&self) -> Option<StoreMeta>;
     /// Due hints at or before `until_ms`, earliest first, at most `most`: (due, customer id). Hints may be stale.
     fn due(&self, until_ms: i64, most: usize) -> Result<Vec<(i64, String)>, StoreError>;
+    /// Due hints after that one (none: from the first), earliest first, at most `most`: to walk the whole queue.
+    fn hints_after(&self, after: Option<&(i64, String)>, most: usize) -> Result<Vec<(i64, String)>, StoreError>;
     /// Removes hints that turned out stale (or were served). Only after the write that made them so: a hint that is
     /// removed before is lost when that write never happens.
     fn forget_due(&mut self, hints: &[(i64, String)]) -> Result<(), StoreError>;

@@ -149,6 +149,26 @@ impl Store for RocksStore {
         Ok(due)
     }
 
+    fn hints_after(&self, after: Option<&(i64, String)>, most: usize) -> Result<Vec<(i64, String)>, StoreError> {
+        let from = after.map_or_else(|| keys::due_prefix(i64::MIN), |(due_ms, id)| keys::due_key(*due_ms, id));
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(from);
+        options.set_iterate_upper_bound(keys::due_end());
+        let mut hints = Vec::new();
+        for entry in self.database.iterator_opt(IteratorMode::Start, options) {
+            let (key, _) = entry.map_err(classify)?;
+            let hint = keys::parse_due_key(&key)?;
+            if Some(&hint) == after {
+                continue;
+            }
+            if hints.len() >= most {
+                break;
+            }
+            hints.push(hint);
+        }
+        Ok(hints)
+    }
+
     fn forget_due(&mut self, hints: &[(i64, String)]) -> Result<(), StoreError> {
         self.check_not_failed()?;
         if hints.is_empty() {

@@ -1,0 +1,113 @@
+//! The whole task loop over an in-memory log with real transaction semantics, driven by a seed.
+
+#[path = "auditor/mod.rs"]
+mod auditor;
+#[path = "auditor/tests.rs"]
+mod auditor_tests;
+#[path = "simulation/broker.rs"]
+mod broker;
+#[path = "simulation/client.rs"]
+mod client;
+#[path = "simulation/client_producer.rs"]
+mod client_producer;
+#[path = "simulation/client_source.rs"]
+mod client_source;
+#[path = "simulation/driver.rs"]
+mod driver;
+#[path = "simulation/faults.rs"]
+mod faults;
+#[path = "simulation/fleet.rs"]
+mod fleet;
+#[path = "simulation/group.rs"]
+mod group;
+#[path = "simulation/log_tests.rs"]
+mod log_tests;
+#[path = "simulation/partition.rs"]
+mod partition;
+#[path = "simulation/plain.rs"]
+mod plain;
+#[path = "simulation/plan.rs"]
+mod plan;
+#[path = "simulation/policies.rs"]
+mod policies;
+#[path = "simulation/stores.rs"]
+mod stores;
+#[path = "simulation/workload.rs"]
+mod workload;
+
+use driver::Report;
+use fleet::Engine;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Runs seeds on all cores until one fails. What it answers: everything that was seen, and what is wrong with the first
+/// seed that failed.
+fn run_seeds<E: Engine>(engine: impl Fn() -> E + Sync, first: u64, count: u64) -> (Report, Option<(u64, Vec<String>)>) {
+    let next = AtomicU64::new(first);
+    let sum: Mutex<(Report, BTreeMap<u64, Vec<String>>)> = Mutex::default();
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= first + count || !sum.lock().map_or(true, |sum| sum.1.is_empty()) {
+                return;
+            }
+            let outcome = driver::run(engine(), seed);
+            let Ok(mut sum) = sum.lock() else { return };
+            match outcome {
+                Ok(report) => {
+                    report
+                        .outcomes
+                        .into_iter()
+                        .for_each(|(name, n)| *sum.0.outcomes.entry(name).or_default() += n);
+                    report
+                        .mishaps
+                        .into_iter()
+                        .for_each(|(name, n)| *sum.0.mishaps.entry(name).or_default() += n);
+                }
+                Err(wrong) => drop(sum.1.insert(seed, wrong)),
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| (0..cores).for_each(|_| drop(scope.spawn(work))));
+    let (report, failures) = sum.into_inner().unwrap_or_default();
+    (report, failures.into_iter().next())
+}
+
+#[test]
+fn a_worker_that_keeps_the_protocol_loses_and_repeats_nothing() {
+    let (report, failure) = run_seeds(|| plain::Plain(plain::Flaw::None), 0, 300);
+    assert_eq!(failure, None);
+    for mishap in [
+        "crash",
+        "stall",
+        "lost answer",
+        "evict",
+        "round",
+        "interleave",
+        "uncertain",
+        "transient",
+    ] {
+        assert!(
+            report.mishaps.contains_key(mishap),
+            "no seed had a {mishap}: {report:?}"
+        );
+    }
+}
+
+#[test]
+fn a_worker_that_breaks_the_protocol_is_found() {
+    use plain::Flaw::*;
+    for flaw in [
+        TrustsUncertainCommits,
+        RestoresTooLittle,
+        IgnoresTheBarrier,
+        CommitsNoOffsets,
+        KeepsRevokedPartitions,
+    ] {
+        let (_, failure) = run_seeds(|| plain::Plain(flaw), 0, 3000);
+        let (seed, wrong) = failure.unwrap_or_else(|| panic!("{flaw:?} was not found"));
+        println!("{flaw:?}: seed {seed}: {}", wrong[0]);
+    }
+}

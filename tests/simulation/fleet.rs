@@ -1,0 +1,232 @@
+//! The processes of a simulated deployment: workers that start, run, stand still, die and start again.
+
+use super::client::{Cluster, Connection, SimulatedCrash};
+use super::plan::Plan;
+use super::policies::Known;
+use crate::auditor::TopicNames;
+use forbear::intake::source::{InputKind, Inputs};
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+pub const STATE_TOPIC: &str = "forbear.state";
+
+/// What one pass of a worker's loop did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turned {
+    Busy,
+    Idle,
+    /// The worker wants its process to end (and to be started again).
+    Exit(String),
+}
+
+/// A worker that runs.
+pub trait Running {
+    fn turn(&mut self) -> Turned;
+}
+
+/// What is driven: the engine, or a stand-in that tests the simulation itself.
+pub trait Engine: 'static {
+    /// What survives the death of a process.
+    type Disk;
+    /// A copy of one partition's store.
+    type Copy;
+    fn disk(&self) -> Self::Disk;
+    fn start(&self, connection: Connection, cluster: &Cluster, disk: &Self::Disk, policy: &Known) -> Box<dyn Running>;
+    fn copy(&self, disk: &Self::Disk, partition: i32) -> Option<Self::Copy>;
+    fn put_back(&self, disk: &Self::Disk, partition: i32, copy: Self::Copy);
+    fn wipe(&self, disk: &Self::Disk, partition: i32);
+}
+
+pub enum State {
+    Up {
+        worker: u64,
+        running: Box<dyn Running>,
+        frozen_until_ms: Option<i64>,
+    },
+    Down {
+        until_ms: i64,
+    },
+    /// Scaled away.
+    Gone,
+}
+
+pub struct Seat {
+    pub process: usize,
+    pub instance: String,
+    pub state: RefCell<State>,
+}
+
+pub struct Fleet<E: Engine> {
+    pub engine: E,
+    pub cluster: Cluster,
+    pub inputs: Inputs,
+    pub policy: Known,
+    pub disks: Vec<E::Disk>,
+    pub seats: Vec<Seat>,
+    random: RefCell<ChaCha8Rng>,
+    next_worker: Cell<u64>,
+    depth: Cell<u32>,
+}
+
+impl<E: Engine> Fleet<E> {
+    pub fn new(
+        engine: E,
+        plan: &Plan,
+        names: &TopicNames,
+        cluster: Cluster,
+        policy: Known,
+        random: &mut ChaCha8Rng,
+    ) -> Self {
+        let kinds = names.intents.iter().map(|name| (name, InputKind::Intents));
+        let kinds = kinds.chain(names.engagement.iter().map(|name| (name, InputKind::Engagement)));
+        let kinds = kinds.chain([(&names.reroute, InputKind::Reroute)]);
+        let topics = kinds.map(|(name, kind)| (name.as_str().into(), kind)).collect();
+        let now_ms = cluster.now_ms();
+        let seats = (0..plan.processes).flat_map(|process| {
+            (0..plan.workers).map(move |worker| Seat {
+                process,
+                instance: format!("process-{process}/{worker}"),
+                state: RefCell::new(State::Down { until_ms: now_ms }),
+            })
+        });
+        Self {
+            disks: (0..plan.processes).map(|_| engine.disk()).collect(),
+            seats: seats.collect(),
+            engine,
+            cluster,
+            inputs: Inputs {
+                topics,
+                partition_count: plan.partitions,
+            },
+            policy,
+            random: RefCell::new(ChaCha8Rng::from_rng(random)),
+            next_worker: Cell::new(1),
+            depth: Cell::new(0),
+        }
+    }
+
+    /// Starts what is due to start and lets the worker of that seat have one turn.
+    fn turn(&self, index: usize) -> Turned {
+        let seat = &self.seats[index];
+        let Ok(mut state) = seat.state.try_borrow_mut() else {
+            return Turned::Busy;
+        };
+        let now_ms = self.cluster.now_ms();
+        if matches!(*state, State::Down { until_ms } if until_ms <= now_ms) {
+            let worker = self.next_worker.replace(self.next_worker.get() + 1);
+            let to = Connection::new(
+                self.cluster.clone(),
+                self.inputs.clone(),
+                STATE_TOPIC,
+                &seat.instance,
+                worker,
+            );
+            let running = self
+                .engine
+                .start(to, &self.cluster, &self.disks[seat.process], &self.policy);
+            *state = State::Up {
+                worker,
+                running,
+                frozen_until_ms: None,
+            };
+        }
+        let State::Up {
+            worker,
+            running,
+            frozen_until_ms,
+        } = &mut *state
+        else {
+            return Turned::Idle;
+        };
+        let worker = *worker;
+        if frozen_until_ms.is_some_and(|until_ms| until_ms > now_ms) && !self.cluster.is_dead(worker) {
+            return Turned::Idle;
+        }
+        *frozen_until_ms = None;
+        let turned = catch_unwind(AssertUnwindSafe(|| running.turn()));
+        let exits = match &turned {
+            Ok(Turned::Exit(_)) => true,
+            Ok(_) => self.cluster.is_dead(worker),
+            Err(panic) => panic.is::<SimulatedCrash>(),
+        };
+        if exits {
+            let pause_ms = self.random.borrow_mut().random_range(0..20_000);
+            *state = State::Down {
+                until_ms: now_ms.saturating_add(pause_ms),
+            };
+            drop(state);
+            self.cluster.kill(worker);
+            self.kill_process(seat.process);
+        }
+        match turned {
+            Err(panic) if !exits => resume_unwind(panic),
+            Err(_) => Turned::Busy,
+            Ok(_) if exits => Turned::Busy,
+            Ok(turned) => turned,
+        }
+    }
+
+    /// A process dies with all its workers. One that is inside a call finds out when the call goes on.
+    pub fn kill_process(&self, process: usize) {
+        let until_ms = self
+            .cluster
+            .now_ms()
+            .saturating_add(self.random.borrow_mut().random_range(0..20_000));
+        for seat in self.seats.iter().filter(|seat| seat.process == process) {
+            match seat.state.try_borrow_mut() {
+                Ok(mut state) => {
+                    if let State::Up { worker, .. } = &*state {
+                        self.cluster.kill(*worker);
+                        *state = State::Down { until_ms };
+                    }
+                }
+                Err(_) => self.kill_inside(seat),
+            }
+        }
+    }
+
+    /// The worker of a borrowed seat: it is the one that is inside a call further up this stack.
+    fn kill_inside(&self, seat: &Seat) {
+        self.cluster.kill_instance(&seat.instance);
+    }
+
+    /// Called from inside another worker's call.
+    pub fn turn_somebody(&self) {
+        if self.depth.get() >= 2 {
+            return;
+        }
+        self.depth.set(self.depth.get() + 1);
+        let turns = self.random.borrow_mut().random_range(1..=4);
+        for _ in 0..turns {
+            let index = self.random.borrow_mut().random_range(0..self.seats.len());
+            drop(self.turn(index));
+        }
+        self.depth.set(self.depth.get() - 1);
+    }
+
+    pub fn frozen(&self) -> BTreeSet<u64> {
+        let frozen = |seat: &Seat| match &*seat.state.borrow() {
+            State::Up {
+                worker,
+                frozen_until_ms: Some(_),
+                ..
+            } => Some(*worker),
+            _ => None,
+        };
+        self.seats.iter().filter_map(frozen).collect()
+    }
+
+    pub fn turn_all(&self) -> bool {
+        let mut order: Vec<usize> = (0..self.seats.len()).collect();
+        order.shuffle(&mut *self.random.borrow_mut());
+        let mut busy = false;
+        for index in order {
+            busy |= self.turn(index) != Turned::Idle;
+        }
+        busy
+    }
+}

@@ -1,0 +1,228 @@
+//! The policies that simulated clusters run under: the text that the engine loads, and beside it what the text means, said by
+//! hand for the auditor.
+
+use crate::auditor::facts::{ChannelFacts, ClassFacts, PolicyFacts, RuleFacts, RuleTest, Scope, Span, Window, Zone};
+use sha2::{Digest, Sha256};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// No deferral of any of these policies lasts longer.
+pub const LONGEST_DEFERRAL_MS: i64 = 2 * DAY_MS;
+
+/// A policy, its label and its meaning.
+pub struct Known {
+    pub text: &'static str,
+    pub label: String,
+    pub facts: PolicyFacts,
+}
+
+const DEFERRING: &str = r#"forbear: 1
+name: deferring
+timezone: America/New_York
+defaults: { on-hit: suppress, class: marketing, max-defer: 2d, remember-intents: 35d }
+channels:
+  email: { consent: opt-out, valid-for: 6h }
+  sms: { consent: opt-in }
+  push: { consent: opt-out }
+classes:
+  legal: { rank: 3, obeys: [suppression-list], counts: false }
+  service: { rank: 2, obeys: [suppression-list, consent, quiet-hours], counts: true }
+  marketing: { rank: 1, obeys: all, counts: true }
+responses: [clicked, replied]
+rules:
+  - { id: week, cap: { limit: 4, window: 7d }, for: { class: marketing }, on-hit: defer }
+  - id: email-day
+    cap: { limit: 1, window: calendar-day, timezone: customer }
+    for: { class: marketing, channel: email }
+    on-hit: [fallback, defer]
+  - { id: spacing, gap: 4h, for: { class: marketing }, on-hit: defer }
+  - id: division-share
+    cap: { limit: 2, window: 3d }
+    per: [division]
+  - id: nights
+    send-window: { timezone: customer, open: [ { days: mon-sat, from: "08:00", to: "21:00" } ] }
+    for: { channel: [sms, push] }
+"#;
+
+const STRICT: &str = r#"forbear: 1
+name: strict
+timezone: Europe/Lisbon
+defaults: { on-hit: suppress, class: marketing, max-defer: 1d, remember-intents: 35d }
+channels:
+  email: { consent: opt-out, release-on: [failed, bounced_hard] }
+  sms: { consent: opt-in, release-on: [failed] }
+  push: { consent: opt-out }
+classes:
+  legal: { rank: 3, obeys: [suppression-list], counts: false }
+  service: { rank: 2, obeys: [suppression-list, consent, quiet-hours], counts: true }
+  marketing: { rank: 1, obeys: all, counts: true }
+responses: [clicked, replied]
+rules:
+  - { id: day, cap: { limit: 1, window: 24h }, for: { class: marketing } }
+  - { id: month, cap: { limit: 6, window: calendar-month }, for: { class: marketing }, on-hit: defer }
+  - { id: spacing, gap: 30min, on-hit: defer }
+  - id: after-complaint
+    cool-off: { after: [complained], count: 1, within: 1d, for: 90d }
+  - id: nights
+    quiet-hours: { timezone: customer, quiet: [ { days: mon-sun, from: "20:00", to: "09:00" } ] }
+    for: { class: marketing }
+"#;
+
+/// Every policy that a seed may draw.
+pub fn all() -> Vec<Known> {
+    vec![
+        known("deferring", DEFERRING, deferring()),
+        known("strict", STRICT, strict()),
+    ]
+}
+
+fn known(name: &str, text: &'static str, facts: PolicyFacts) -> Known {
+    let hash: String = Sha256::digest(text)
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Known {
+        text,
+        label: format!("{name}@{hash}"),
+        facts,
+    }
+}
+
+fn marketing() -> Scope {
+    Scope {
+        classes: vec!["marketing".into()],
+        ..Scope::default()
+    }
+}
+
+fn on(channels: &[&str], scope: Scope) -> Scope {
+    Scope {
+        channels: channels.iter().map(|name| (*name).to_owned()).collect(),
+        ..scope
+    }
+}
+
+fn rule(id: &str, governs: Scope, test: RuleTest) -> RuleFacts {
+    RuleFacts {
+        id: id.into(),
+        governs,
+        counts: None,
+        per: Vec::new(),
+        test,
+    }
+}
+
+fn base(company_zone: &str, rules: Vec<RuleFacts>) -> PolicyFacts {
+    let class = |name: &str, counts: bool, obeys: &[&str]| ClassFacts {
+        name: name.into(),
+        counts,
+        obeys: obeys.iter().map(|kind| (*kind).to_owned()).collect(),
+    };
+    let channel = |name: &str, opt_in: bool| ChannelFacts {
+        name: name.into(),
+        opt_in,
+    };
+    PolicyFacts {
+        company_zone: company_zone.into(),
+        default_class: "marketing".into(),
+        remember_intents_ms: 35 * DAY_MS,
+        channels: vec![channel("email", false), channel("sms", true), channel("push", false)],
+        classes: vec![
+            class("legal", false, &["suppression-list"]),
+            class("service", true, &["suppression-list", "consent", "quiet-hours"]),
+            class("marketing", true, &["all"]),
+        ],
+        rules,
+    }
+}
+
+fn deferring() -> PolicyFacts {
+    let hours = vec![Span {
+        days: (0..6).collect(),
+        from_minute: 8 * 60,
+        to_minute: 21 * 60,
+    }];
+    let share = rule(
+        "division-share",
+        Scope::default(),
+        RuleTest::Cap {
+            limit: 2,
+            window: Window::RollingMs(3 * DAY_MS),
+        },
+    );
+    let rules = vec![
+        rule(
+            "week",
+            marketing(),
+            RuleTest::Cap {
+                limit: 4,
+                window: Window::RollingMs(7 * DAY_MS),
+            },
+        ),
+        rule(
+            "email-day",
+            on(&["email"], marketing()),
+            RuleTest::Cap {
+                limit: 1,
+                window: Window::CalendarDay(Zone::Customer),
+            },
+        ),
+        rule("spacing", marketing(), RuleTest::Gap { gap_ms: 4 * HOUR_MS }),
+        RuleFacts {
+            per: vec!["division".into()],
+            ..share
+        },
+        rule(
+            "nights",
+            on(&["sms", "push"], Scope::default()),
+            RuleTest::Open {
+                zone: Zone::Customer,
+                spans: hours,
+            },
+        ),
+    ];
+    base("America/New_York", rules)
+}
+
+fn strict() -> PolicyFacts {
+    let night = vec![Span {
+        days: Vec::new(),
+        from_minute: 20 * 60,
+        to_minute: 9 * 60,
+    }];
+    let rules = vec![
+        rule(
+            "day",
+            marketing(),
+            RuleTest::Cap {
+                limit: 1,
+                window: Window::RollingMs(DAY_MS),
+            },
+        ),
+        rule(
+            "month",
+            marketing(),
+            RuleTest::Cap {
+                limit: 6,
+                window: Window::CalendarMonth(Zone::Company),
+            },
+        ),
+        rule("spacing", Scope::default(), RuleTest::Gap { gap_ms: HOUR_MS / 2 }),
+        rule(
+            "after-complaint",
+            Scope::default(),
+            RuleTest::Other { kind: "cool-off" },
+        ),
+        rule(
+            "nights",
+            marketing(),
+            RuleTest::Quiet {
+                zone: Zone::Customer,
+                spans: night,
+            },
+        ),
+    ];
+    base("Europe/Lisbon", rules)
+}
