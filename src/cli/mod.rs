@@ -62,8 +62,8 @@ enum Command {
     #[command(subcommand, after_help = "Example:\n  forbear topics verify --config forbear.toml")]
     Topics(topics::TopicsCommand),
     /// Work on policy files
-    #[command(subcommand, after_help = "Example:\n  forbear policy check policy.yaml")]
-    Policy(PolicyCommand),
+    #[command(after_help = "Example:\n  forbear policy check policy.yaml")]
+    Policy(policy::PolicyArguments),
     /// Get a partition going again whose state could not be proven
     #[command(
         after_help = "Example:\n  forbear repair --config forbear.toml --partition 3 --accept marker",
@@ -111,18 +111,6 @@ struct RunArguments {
     leave: bool,
 }
 
-#[derive(Subcommand)]
-enum PolicyCommand {
-    /// Parse, type-check and lint a policy file; exit 1 on an error
-    #[command(after_help = "Example:\n  forbear policy check policy.yaml")]
-    Check {
-        /// The policy file
-        file: PathBuf,
-        #[arg(long, value_enum, default_value = "text")]
-        format: Format,
-    },
-}
-
 #[derive(Args)]
 struct RepairArguments {
     #[command(flatten)]
@@ -150,7 +138,7 @@ impl Command {
             Command::Demo(arguments) => demo::execute(&arguments),
             Command::Run(arguments) => engine::run(arguments.config.load()?, arguments.leave),
             Command::Topics(command) => topics::execute(&command),
-            Command::Policy(PolicyCommand::Check { file, format }) => engine::check_policy(&file, format),
+            Command::Policy(arguments) => Ok(policy::run(&arguments)),
             Command::Repair(arguments) => {
                 engine::repair(arguments.config.load()?, arguments.partition, arguments.accept)
             }

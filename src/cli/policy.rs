@@ -18,6 +18,7 @@ pub struct PolicyArguments {
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
     /// Parse, type-check and lint a policy; exits with 1 on an error
+    #[command(after_help = "Example:\n  forbear policy check policy.yaml")]
     Check {
         /// The policy file
         file: PathBuf,

@@ -324,10 +324,10 @@ impl<'a> Stage<'a> {
             }
         } else if record.topic == topics.dead_letter {
             self.tally.dead_letter();
-        } else if let Some(message) = approved(record, &topics.approved_prefix) {
-            if !message.customer_id.starts_with(VISITOR) {
-                self.senders.send(&message, now_ms());
-            }
+        } else if let Some(message) = approved(record, &topics.approved_prefix)
+            && !message.customer_id.starts_with(VISITOR)
+        {
+            self.senders.send(&message, now_ms());
         }
     }
 

@@ -1,7 +1,7 @@
 //! The demo's words and tables, as pure functions of what was counted.
 
 use super::tally::{ReasonLine, StoryLine, Summary, Totals};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 /// One line of counters.
 pub fn counters(elapsed_seconds: u64, totals: &Totals) -> String {
@@ -17,6 +17,14 @@ pub fn table(head: &[&str]) -> Table {
     table
         .load_preset(presets::UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic);
+    for line in [
+        TableComponent::HorizontalLines,
+        TableComponent::MiddleIntersections,
+        TableComponent::LeftBorderIntersections,
+        TableComponent::RightBorderIntersections,
+    ] {
+        table.remove_style(line);
+    }
     table.set_header(head.iter().copied());
     table
 }
@@ -67,11 +75,7 @@ fn divisions(summary: &Summary) -> String {
         "share that went out",
     ]);
     for line in &summary.divisions {
-        let share = if line.asked == 0 {
-            0
-        } else {
-            line.approved.saturating_mul(100) / line.asked
-        };
+        let share = line.approved.saturating_mul(100).checked_div(line.asked).unwrap_or(0);
         table.add_row([
             line.division.clone(),
             line.asked.to_string(),

@@ -39,7 +39,7 @@ pub struct Tally {
 /// Something that happened to a customer.
 #[derive(Debug, Clone, PartialEq)]
 enum Moment {
-    Decided(Decision),
+    Decided(Box<Decision>),
     Answered { at_ms: i64, kind: String },
 }
 
@@ -116,7 +116,7 @@ impl Tally {
     /// A decision record was read.
     pub fn decided(&mut self, decision: Decision) {
         let history = self.histories.entry(decision.customer_id.clone()).or_default();
-        history.push(Moment::Decided(decision.clone()));
+        history.push(Moment::Decided(Box::new(decision.clone())));
         // A contact given back was approved all the same: the message did go out to the sender.
         if decision.verdict == "released" {
             return;
