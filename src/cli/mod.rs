@@ -1,1 +1,171 @@
 //! Commands, settings, demo, generator.
+//!
+//! Exit codes: 0; 1 for an error, said on standard error; 2 for wrong usage; 75 when the process has to be started again.
+//! What the commands need of the processor and of the policy language goes through [`engine`].
+
+pub mod demo;
+pub mod engine;
+pub mod generate;
+mod interrupt;
+pub mod policy;
+pub mod senders;
+pub mod settings;
+pub mod topic_rules;
+pub mod topics;
+pub mod workload;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use settings::Settings;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The process is to be started again: nothing is lost, but it cannot go on.
+pub const EXIT_RESTART: u8 = 75;
+
+/// Reads the arguments and does what they say.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command.execute() {
+        Ok(code) => code,
+        Err(problem) => {
+            for line in problem.lines() {
+                eprintln!("error: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Parser)]
+#[command(
+    name = "forbear",
+    version,
+    about = "One corporate contact policy over every division's messages: intents in, verdicts out, exactly once",
+    after_help = "Example:\n  forbear demo"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show the whole pipeline in one process: no server, no settings
+    #[command(
+        after_help = "Examples:\n  forbear demo\n  forbear demo --seconds 60 --seed 7\n  forbear demo --brokers localhost:9092"
+    )]
+    Demo(demo::DemoArguments),
+    /// Run the processor
+    #[command(after_help = "Example:\n  forbear run --config forbear.toml")]
+    Run(RunArguments),
+    /// Create and verify the topics
+    #[command(subcommand, after_help = "Example:\n  forbear topics verify --config forbear.toml")]
+    Topics(topics::TopicsCommand),
+    /// Work on policy files
+    #[command(subcommand, after_help = "Example:\n  forbear policy check policy.yaml")]
+    Policy(PolicyCommand),
+    /// Get a partition going again whose state could not be proven
+    #[command(
+        after_help = "Example:\n  forbear repair --config forbear.toml --partition 3 --accept marker",
+        long_about = "Get a partition going again whose state could not be proven.\n\n\
+                      Stop every instance first. /readyz and the log say which partition is blocked, and why. What was done is \
+                      written to the decisions topic."
+    )]
+    Repair(RepairArguments),
+    /// Write a synthetic, seeded load of intents and engagement to a cluster
+    #[command(
+        after_help = "Example:\n  forbear generate --config forbear.toml --customers 10000 --rate 2000 --seconds 60 --seed 1"
+    )]
+    Generate(generate::GenerateArguments),
+}
+
+/// Where the settings are.
+#[derive(Args, Clone)]
+pub struct ConfigArgument {
+    /// The settings file
+    #[arg(long, value_name = "FILE", default_value = "forbear.toml")]
+    pub config: PathBuf,
+}
+
+impl ConfigArgument {
+    fn load(&self) -> Result<Settings, String> {
+        Settings::load(&self.config).map_err(|error| error.to_string())
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Args)]
+struct RunArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// Leave the group at the end, so that others take over at once (for good-byes, not for restarts)
+    #[arg(long)]
+    leave: bool,
+}
+
+#[derive(Subcommand)]
+enum PolicyCommand {
+    /// Parse, type-check and lint a policy file; exit 1 on an error
+    #[command(after_help = "Example:\n  forbear policy check policy.yaml")]
+    Check {
+        /// The policy file
+        file: PathBuf,
+        #[arg(long, value_enum, default_value = "text")]
+        format: Format,
+    },
+}
+
+#[derive(Args)]
+struct RepairArguments {
+    #[command(flatten)]
+    config: ConfigArgument,
+    /// The blocked partition
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: i32,
+    /// What to believe: the position in the newest marker of the state topic, or the group's committed offsets
+    #[arg(long, value_enum)]
+    accept: Accept,
+}
+
+/// What a repair believes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accept {
+    /// The newest position marker of the state topic
+    Marker,
+    /// The group's committed offsets
+    Offsets,
+}
+
+impl Command {
+    fn execute(self) -> Result<ExitCode, String> {
+        match self {
+            Command::Demo(arguments) => demo::execute(&arguments),
+            Command::Run(arguments) => engine::run(arguments.config.load()?, arguments.leave),
+            Command::Topics(command) => topics::execute(&command),
+            Command::Policy(PolicyCommand::Check { file, format }) => engine::check_policy(&file, format),
+            Command::Repair(arguments) => {
+                engine::repair(arguments.config.load()?, arguments.partition, arguments.accept)
+            }
+            Command::Generate(arguments) => generate::execute(&arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_of_the_commands_is_consistent() {
+        use clap::CommandFactory;
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,3 +1,9 @@
 //! Bytes → input: consumer, consent barrier, owner check, strays.
 
+pub mod admin;
+pub mod client;
+pub mod embedded;
+pub mod kafka;
+pub mod queue;
 pub mod source;
+pub mod tail;

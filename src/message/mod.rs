@@ -2,11 +2,38 @@
 //!
 //! A decoder turns the bytes of one record into one value or into one [`Malformed`], which says where the record has to
 //! go (the dead-letter topic) and why, without repeating anything that the record contains.
+//!
+//! The order of the checks is the order of the errors: size, reserved headers, JSON as a whole (syntax, nesting),
+//! CloudEvents envelope, repeated keys, then field by field. A record whose JSON is broken anywhere is `not_json`,
+//! whatever else is wrong with it.
+
+mod envelope;
+mod event;
+mod field;
+mod hash;
+mod intent;
+mod json;
+pub mod limits;
+mod owner;
+pub mod time;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use event::decode_event;
+pub use hash::{endpoint_hash, event_hash, intent_hash};
+pub use intent::decode_intent;
+pub use owner::{murmur2, owner};
+pub use words::is_reserved_header;
 
 use std::sync::Arc;
 
 /// A short text that many values share: a channel, a division, a campaign, a topic name. Cheap to clone.
 pub type Name = Arc<str>;
+
+/// One record header: name and value; names may repeat.
+pub type Header = (String, Option<Vec<u8>>);
 
 /// One message that one division wants to send to one customer on one channel.
 ///
@@ -14,7 +41,7 @@ pub type Name = Arc<str>;
 /// `created_at_ms`); `class` stays open, because the policy names the default class.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
-    /// 1 to 256 bytes; identifies the intent within the customer. CloudEvents: see the decoder.
+    /// 1 to 256 bytes; identifies the intent within the customer. CloudEvents: see [`decode_intent`].
     pub intent_id: Name,
     /// 1 to 256 bytes; decides the owning partition.
     pub customer_id: Name,
@@ -140,6 +167,7 @@ pub struct ProfileChange {
     pub since_ms: Option<Option<i64>>,
 }
 
+/// One attribute of a profile.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AttributeValue {
     Text(Name),

@@ -35,6 +35,45 @@ pub enum Reason {
     PolicyError = 26,
 }
 
+impl Reason {
+    /// The step of the fixed order in which an intent is judged: the first one that blocks decides.
+    pub fn step(self) -> u8 {
+        match self {
+            Self::Duplicate | Self::Expired | Self::Stopped => 1,
+            Self::SuppressionList => 2,
+            Self::Consent | Self::ConsentExpired => 3,
+            Self::Preference => 4,
+            Self::Holdout => 5,
+            Self::CoolOff => 6,
+            Self::RedundantOffer | Self::Sequence => 7,
+            Self::Cap | Self::Gap | Self::Pressure | Self::BackOff | Self::Mix => 8,
+            Self::Spend => 9,
+            Self::QuietHours => 10,
+            Self::Capacity => 11,
+            Self::Planned | Self::Held | Self::Arbitration | Self::DeferralLimit => 12,
+            Self::PolicyError | Self::Approved | Self::Released | Self::Cancelled => 14,
+        }
+    }
+
+    /// Whether time alone can cure it, so that the next eligible instant is reported.
+    pub fn is_timed(self) -> bool {
+        matches!(
+            self,
+            Self::Cap
+                | Self::Gap
+                | Self::Pressure
+                | Self::BackOff
+                | Self::Spend
+                | Self::QuietHours
+                | Self::CoolOff
+                | Self::Sequence
+                | Self::RedundantOffer
+                | Self::Preference
+        )
+    }
+}
+
+/// How an intent was judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
     Approved,
@@ -84,4 +123,105 @@ pub struct Judgement {
     pub class_was_unknown: bool,
     /// Holdouts and experiment arms: (id, group), sorted.
     pub groups: Vec<(Name, Name)>,
+}
+
+impl Reason {
+    /// Every reason, in the order of its code.
+    pub const ALL: [Reason; 27] = [
+        Reason::Approved,
+        Reason::Released,
+        Reason::Planned,
+        Reason::Held,
+        Reason::Duplicate,
+        Reason::Expired,
+        Reason::Cancelled,
+        Reason::Stopped,
+        Reason::SuppressionList,
+        Reason::Consent,
+        Reason::ConsentExpired,
+        Reason::Preference,
+        Reason::Holdout,
+        Reason::CoolOff,
+        Reason::RedundantOffer,
+        Reason::Sequence,
+        Reason::Cap,
+        Reason::Gap,
+        Reason::Pressure,
+        Reason::BackOff,
+        Reason::Mix,
+        Reason::Spend,
+        Reason::QuietHours,
+        Reason::Capacity,
+        Reason::Arbitration,
+        Reason::DeferralLimit,
+        Reason::PolicyError,
+    ];
+
+    /// The word in headers, decision records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::Approved => "approved",
+            Reason::Released => "released",
+            Reason::Planned => "planned",
+            Reason::Held => "held",
+            Reason::Duplicate => "duplicate",
+            Reason::Expired => "expired",
+            Reason::Cancelled => "cancelled",
+            Reason::Stopped => "stopped",
+            Reason::SuppressionList => "suppression_list",
+            Reason::Consent => "consent",
+            Reason::ConsentExpired => "consent_expired",
+            Reason::Preference => "preference",
+            Reason::Holdout => "holdout",
+            Reason::CoolOff => "cool_off",
+            Reason::RedundantOffer => "redundant_offer",
+            Reason::Sequence => "sequence",
+            Reason::Cap => "cap",
+            Reason::Gap => "gap",
+            Reason::Pressure => "pressure",
+            Reason::BackOff => "back_off",
+            Reason::Mix => "mix",
+            Reason::Spend => "spend",
+            Reason::QuietHours => "quiet_hours",
+            Reason::Capacity => "capacity",
+            Reason::Arbitration => "arbitration",
+            Reason::DeferralLimit => "deferral_limit",
+            Reason::PolicyError => "policy_error",
+        }
+    }
+
+    /// The reason that the word names.
+    pub fn parse(word: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// The reason of a stored code (`reason as u8`).
+    pub fn from_code(code: u8) -> Option<Reason> {
+        Reason::ALL.get(usize::from(code)).copied()
+    }
+}
+
+impl Verdict {
+    /// Every verdict.
+    pub const ALL: [Verdict; 4] = [
+        Verdict::Approved,
+        Verdict::Suppressed,
+        Verdict::Deferred,
+        Verdict::Released,
+    ];
+
+    /// The word in decision records and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Approved => "approved",
+            Verdict::Suppressed => "suppressed",
+            Verdict::Deferred => "deferred",
+            Verdict::Released => "released",
+        }
+    }
+
+    /// The verdict that the word names.
+    pub fn parse(word: &str) -> Option<Verdict> {
+        Verdict::ALL.into_iter().find(|verdict| verdict.as_str() == word)
+    }
 }

@@ -1,4 +1,13 @@
 //! The policy: file → check → compile; windows; one file for each rule kind; `judge`. Pure.
 
+pub mod compile;
+pub mod condition;
+pub mod facts;
+pub mod file;
+pub mod judge;
 pub mod judgement;
 pub mod model;
+pub mod order;
+pub mod rules;
+pub mod selector;
+pub mod window;

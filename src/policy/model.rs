@@ -4,6 +4,7 @@ use crate::message::{EventKind, Name};
 use jiff::tz::TimeZone;
 
 /// One policy as loaded.
+#[derive(Debug)]
 pub struct Policy {
     pub name: String,
     /// Header `forbear-policy`: `<name>@<first 12 hex of the SHA-256 of the text>`.
@@ -26,11 +27,83 @@ pub struct Policy {
     /// Kinds of event that count as interest (a machine open never does).
     pub responses: Vec<EventKind>,
     pub rules: Vec<Rule>,
-    /// Of class `for` selectors that stop everything they match, until an instant.
+    /// Emergency stops.
     pub stops: Vec<Stop>,
     pub exceptions: Vec<Exception>,
+    /// From `RuleIndex::new(&rules, &classes)`.
+    pub index: RuleIndex,
 }
 
+impl Policy {
+    /// The channel with this name.
+    pub fn channel(&self, name: &str) -> Option<&Channel> {
+        self.channels.iter().find(|channel| &*channel.name == name)
+    }
+
+    /// Whether any condition reads what changes with time alone.
+    pub fn depends_on_time(&self) -> bool {
+        let mut clauses = self.channels.iter().flat_map(|channel| &channel.consent);
+        self.index.depends_on_time()
+            || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.depends_on_time()))
+    }
+
+    /// The class that a message with this class name is judged as: undeclared or none, the default class.
+    pub fn class_index(&self, name: Option<&str>) -> usize {
+        name.and_then(|name| self.classes.iter().position(|class| &*class.name == name))
+            .unwrap_or(self.default_class)
+    }
+
+    /// Whether contacts of this class count.
+    pub fn class_counts(&self, name: &str) -> bool {
+        self.classes
+            .get(self.class_index(Some(name)))
+            .is_none_or(|class| class.counts)
+    }
+}
+
+/// Which rules a class obeys, in the order in which they decide: by step, then by id.
+#[derive(Debug)]
+pub struct RuleIndex {
+    by_class: Vec<Vec<usize>>,
+    /// Whether any condition reads what changes with time alone.
+    depends_on_time: bool,
+}
+
+impl RuleIndex {
+    /// The index of these rules for these classes.
+    pub fn new(rules: &[Rule], classes: &[Class]) -> Self {
+        let mut order: Vec<usize> = (0..rules.len()).collect();
+        order.sort_by(|left, right| {
+            let key = |index: usize| (rules[index].kind.reason().step(), &rules[index].id);
+            key(*left).cmp(&key(*right))
+        });
+        let by_class = classes
+            .iter()
+            .map(|class| {
+                let obeyed = order.iter().copied().filter(|index| class.obeys.rule(&rules[*index]));
+                obeyed.collect()
+            })
+            .collect();
+        let depends_on_time = rules.iter().any(Rule::depends_on_time);
+        Self {
+            by_class,
+            depends_on_time,
+        }
+    }
+
+    /// Whether the derived facts have to be computed for the rules at all.
+    pub fn depends_on_time(&self) -> bool {
+        self.depends_on_time
+    }
+
+    /// Positions in `Policy::rules` of the rules that a class obeys.
+    pub fn of_class(&self, class: usize) -> &[usize] {
+        self.by_class.get(class).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A channel, and what holds on it.
+#[derive(Debug)]
 pub struct Channel {
     pub name: Name,
     /// First match wins; the last one has no condition.
@@ -44,6 +117,8 @@ pub struct Channel {
     pub confirm_within_ms: i64,
 }
 
+/// A row of a channel's consent table.
+#[derive(Debug)]
 pub struct ConsentClause {
     pub when: Option<crate::policy::condition::Condition>,
     pub mode: ConsentMode,
@@ -51,12 +126,14 @@ pub struct ConsentClause {
     pub implied: Vec<(crate::message::Basis, crate::policy::window::Span)>,
 }
 
+/// What consent a channel asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConsentMode {
     OptIn,
     OptOut,
 }
 
+/// What may give a contact back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleaseCause {
     Failed,
@@ -65,6 +142,8 @@ pub enum ReleaseCause {
     Unconfirmed,
 }
 
+/// A class of messages: what it obeys, and whether it counts.
+#[derive(Debug)]
 pub struct Class {
     pub name: Name,
     pub rank: u16,
@@ -74,6 +153,8 @@ pub struct Class {
     pub reserve: bool,
 }
 
+/// What a message of a class is subject to.
+#[derive(Debug)]
 pub enum Obeys {
     All,
     Nothing,
@@ -82,6 +163,23 @@ pub enum Obeys {
         kinds: Vec<RuleKindName>,
         rules: Vec<Name>,
     },
+}
+
+impl Obeys {
+    /// Whether a message obeys rules (or the built-in step) of this kind.
+    pub fn kind(&self, name: RuleKindName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::Only { kinds, .. } => kinds.contains(&name),
+        }
+    }
+
+    /// Whether a message obeys this rule, by its kind or by its id.
+    pub fn rule(&self, rule: &Rule) -> bool {
+        let by_id = matches!(self, Self::Only { rules, .. } if rules.contains(&rule.id));
+        by_id || self.kind(rule.kind.name())
+    }
 }
 
 /// The kinds that `obeys` may list, in the order in which an intent is judged.
@@ -104,6 +202,8 @@ pub enum RuleKindName {
     Capacity,
 }
 
+/// One rule of the file.
+#[derive(Debug)]
 pub struct Rule {
     pub id: Name,
     pub when: Option<crate::policy::condition::Condition>,
@@ -119,6 +219,13 @@ pub struct Rule {
     pub shadow: bool,
 }
 
+impl Rule {
+    /// Whether its guard or its working reads facts that change while nothing happens.
+    pub fn depends_on_time(&self) -> bool {
+        self.kind.depends_on_time() || self.when.as_ref().is_some_and(|when| when.depends_on_time())
+    }
+}
+
 /// What a hit does: a set of actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnHit {
@@ -127,12 +234,36 @@ pub struct OnHit {
     pub suppress: bool,
 }
 
+impl OnHit {
+    /// What a built-in step does that is bound to the channel.
+    pub const CHANNEL_BOUND: Self = Self {
+        fallback: true,
+        defer: false,
+        suppress: true,
+    };
+    /// What a built-in step does that is bound to the customer.
+    pub const SUPPRESS: Self = Self {
+        fallback: false,
+        defer: false,
+        suppress: true,
+    };
+
+    /// Whether suppressing is its only action.
+    pub fn only_suppresses(self) -> bool {
+        !self.fallback && !self.defer
+    }
+}
+
+/// Stops everything that it selects.
+#[derive(Debug)]
 pub struct Stop {
     pub governs: crate::policy::selector::Selector,
     pub until_ms: Option<i64>,
     pub why: String,
 }
 
+/// Lifts rules for what it selects, until an instant.
+#[derive(Debug)]
 pub struct Exception {
     pub id: Name,
     pub governs: crate::policy::selector::Selector,

@@ -1,1 +1,21 @@
-//! One partition's life: restore, cycle, timers; worker; supervisor.
+//! One partition's life, and the loop that carries it.
+//!
+//! ```text
+//!            ┌────────────── anything but a clean commit ──────────────┐
+//!            ▼                                                         │
+//!  assigned ─► restoring ── proven complete ─► running ── batch ─► commit
+//!                 │   ▲                                               │
+//!                 │   └── every few seconds ──┐                       └─► store (after the commit, never before)
+//!                 └── cannot be proven ─► blocked
+//! ```
+//!
+//! A [`partition::Task`] is one partition number of every input, with its own store. A [`worker::Worker`] owns a consumer, a
+//! transactional producer and its tasks by value, on one thread; workers share nothing on the hot path. There is one
+//! recovery path, and it is also the start: new producer, committed offsets, the changelog's tail, seek.
+
+pub mod batch;
+pub mod clock;
+pub mod partition;
+pub mod reconcile;
+pub mod restore;
+pub mod worker;

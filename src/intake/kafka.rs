@@ -1,0 +1,390 @@
+//! [`Source`] on Kafka.
+//!
+//! The group hands out partition *numbers*: the consumer subscribes to the first intents topic alone, and every answer to an
+//! assignment adds partition p of every other input by hand. So p of all inputs always lies with one worker, under any
+//! assignor. Callbacks only report: a rebalance waits in [`GroupEvents`] until the worker, between two batches, answers it.
+
+use crate::intake::client::KafkaSettings;
+use crate::intake::queue::{Message, NativeClient, Queue};
+use crate::intake::source::{
+    Committed, InputKind, Inputs, Polled, Record, Source, SourceError, SourceEvent, StartAt, TopicIndex,
+};
+use rdkafka::bindings as sys;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Longest wait for an answer of the cluster in a call that the loop makes between batches.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Called with librdkafka's statistics (JSON), where the operator set `statistics.interval.ms`.
+pub type StatisticsSink = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What the group decided and the worker has not answered yet.
+pub struct GroupEvents {
+    pending: Mutex<VecDeque<Rebalance>>,
+    /// The consumer is being closed: nobody will answer any more, so the callback does it itself.
+    closing: AtomicBool,
+    statistics: Option<StatisticsSink>,
+}
+
+enum Rebalance {
+    Assign { partitions: Vec<i32>, eager: bool },
+    Revoke { partitions: Vec<i32>, lost: bool, eager: bool },
+}
+
+impl ClientContext for GroupEvents {
+    fn stats_raw(&self, statistics: &[u8]) {
+        if let (Some(sink), Ok(text)) = (&self.statistics, std::str::from_utf8(statistics)) {
+            sink(text);
+        }
+    }
+}
+
+impl ConsumerContext for GroupEvents {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        let eager = !matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Acquire) {
+            let answer = if eager { consumer.unassign() } else { consumer.incremental_unassign(partitions) };
+            if let (Err(error), false) = (answer, assigned) {
+                tracing::debug!(%error, "unassignment while closing");
+            }
+            return;
+        }
+        let partitions = partitions.elements().iter().map(|element| element.partition()).collect();
+        let rebalance = if assigned {
+            Rebalance::Assign { partitions, eager }
+        } else {
+            Rebalance::Revoke { partitions, lost: consumer.assignment_lost(), eager }
+        };
+        lock(&self.pending).push_back(rebalance);
+    }
+}
+
+/// The shared consumer: queues hold it, so that it outlives them.
+pub struct Client(BaseConsumer<GroupEvents>);
+
+impl NativeClient for Client {
+    fn native_handle(&self) -> *mut sys::rd_kafka_t {
+        self.0.client().native_ptr()
+    }
+}
+
+/// One worker's consumer.
+pub struct KafkaSource {
+    inputs: Inputs,
+    /// Dropped before the client (declaration order).
+    engagement: Queue<Client>,
+    intents: Queue<Client>,
+    client: Arc<Client>,
+    /// Answers that the next `hold`/`release` has to give.
+    answering: Option<bool>,
+    /// Snapshot taken when the newest assignment was answered.
+    group: Option<Arc<ConsumerGroupMetadata>>,
+    forwarded_at: Instant,
+    held: Vec<i32>,
+}
+
+impl KafkaSource {
+    /// Joins the group of `settings` as worker `worker`.
+    ///
+    /// # Errors
+    /// A configuration that librdkafka refuses, in its words.
+    pub fn new(
+        settings: &KafkaSettings,
+        worker: usize,
+        inputs: Inputs,
+        statistics: Option<StatisticsSink>,
+    ) -> Result<Self, SourceError> {
+        let events =
+            GroupEvents { pending: Mutex::new(VecDeque::new()), closing: AtomicBool::new(false), statistics };
+        let consumer: BaseConsumer<GroupEvents> = settings.consumer(worker).create_with_context(events).map_err(fatal)?;
+        let subscribed = inputs.topics.first().map(|(name, _)| name.to_string()).unwrap_or_default();
+        consumer.subscribe(&[&subscribed]).map_err(fatal)?;
+        let client = Arc::new(Client(consumer));
+        Ok(Self {
+            engagement: Queue::new(client.clone()),
+            intents: Queue::new(client.clone()),
+            client,
+            inputs,
+            answering: None,
+            group: None,
+            forwarded_at: Instant::now(),
+            held: Vec::new(),
+        })
+    }
+
+    fn consumer(&self) -> &BaseConsumer<GroupEvents> {
+        &self.client.0
+    }
+
+    fn every_input(&self, partitions: &[i32], offset: Offset) -> Result<TopicPartitionList, SourceError> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len() * self.inputs.topics.len());
+        for (topic, _) in &self.inputs.topics {
+            for &partition in partitions {
+                list.add_partition_offset(topic, partition, offset).map_err(transient)?;
+            }
+        }
+        Ok(list)
+    }
+
+    fn forward(&mut self, partitions: &[i32]) {
+        for (topic, kind) in &self.inputs.topics {
+            let queue = if *kind == InputKind::Intents { &self.intents } else { &self.engagement };
+            for &partition in partitions {
+                queue.forward(topic, partition);
+            }
+        }
+        self.forwarded_at = Instant::now();
+    }
+
+    /// An unassignment that completes late takes a newer forward away: renewing it now and then costs microseconds, and
+    /// what was fetched meanwhile is handed over by it.
+    fn renew_forwards(&mut self) {
+        if self.forwarded_at.elapsed() > Duration::from_secs(2) {
+            let held = std::mem::take(&mut self.held);
+            self.forward(&held);
+            self.held = held;
+        }
+    }
+}
+
+impl Source for KafkaSource {
+    type Group = Arc<ConsumerGroupMetadata>;
+
+    fn events(&mut self, wait: Duration) -> Vec<SourceEvent> {
+        self.renew_forwards();
+        let mut events = Vec::new();
+        // The consumer's own queue carries the group's decisions and client errors; records come through our queues.
+        if let Some(Err(error)) = self.consumer().poll(wait) {
+            events.extend(client_event(self.consumer(), &error));
+        }
+        while let Some(rebalance) = lock(&self.consumer().context().pending).pop_front() {
+            events.push(match rebalance {
+                Rebalance::Assign { partitions, eager } => {
+                    self.answering = Some(eager);
+                    SourceEvent::Assigned(partitions)
+                }
+                Rebalance::Revoke { partitions, lost, eager } => {
+                    self.answering = Some(eager);
+                    SourceEvent::Revoked { partitions, lost }
+                }
+            });
+        }
+        events
+    }
+
+    fn hold(&mut self, partitions: &[i32]) -> Result<(), SourceError> {
+        self.forward(partitions);
+        let list = self.every_input(partitions, Offset::End)?;
+        let answer = match self.answering {
+            Some(true) => self.consumer().assign(&list),
+            _ => self.consumer().incremental_assign(&list),
+        };
+        answer.map_err(transient)?;
+        if !partitions.is_empty() {
+            self.consumer().pause(&list).map_err(transient)?;
+        }
+        self.held.extend_from_slice(partitions);
+        self.group = self.consumer().group_metadata().map(Arc::new);
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[i32]) -> Result<(), SourceError> {
+        self.held.retain(|held| !partitions.contains(held));
+        let answer = match self.answering {
+            Some(true) => {
+                self.held.clear();
+                self.consumer().unassign()
+            }
+            _ => {
+                let list = self.every_input(partitions, Offset::Invalid)?;
+                self.consumer().incremental_unassign(&list)
+            }
+        };
+        answer.map_err(transient)
+    }
+
+    fn group(&mut self) -> Result<Self::Group, SourceError> {
+        // Deliberately not asked anew: a fresh membership with an old assignment would let two owners commit.
+        self.group.clone().ok_or_else(|| SourceError::Transient("not a member of the group yet".into()))
+    }
+
+    fn start(&mut self, partition: i32, positions: &[StartAt]) -> Result<(), SourceError> {
+        self.forward(&[partition]);
+        let mut list = TopicPartitionList::new();
+        for ((topic, _), position) in self.inputs.topics.iter().zip(positions) {
+            let offset = match position {
+                StartAt::Beginning => Offset::Beginning,
+                StartAt::Offset(offset) => Offset::Offset(*offset),
+            };
+            list.add_partition_offset(topic, partition, offset).map_err(transient)?;
+        }
+        let sought = self.consumer().seek_partitions(list, CALL_TIMEOUT).map_err(transient)?;
+        for element in sought.elements() {
+            element.error().map_err(transient)?;
+        }
+        let list = self.every_input(&[partition], Offset::Invalid)?;
+        self.consumer().resume(&list).map_err(transient)
+    }
+
+    fn stop(&mut self, partition: i32) -> Result<(), SourceError> {
+        let list = self.every_input(&[partition], Offset::Invalid)?;
+        self.consumer().pause(&list).map_err(transient)
+    }
+
+    fn poll_engagement(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError> {
+        poll(&mut self.engagement, &self.inputs, into, most, wait)
+    }
+
+    fn poll_intents(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError> {
+        poll(&mut self.intents, &self.inputs, into, most, wait)
+    }
+
+    fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<i64>, SourceError> {
+        let list = list_of(&self.inputs, of, Offset::End)?;
+        let answer = self.consumer().offsets_for_times(list, CALL_TIMEOUT).map_err(transient)?;
+        in_order(&self.inputs, of, &answer, |offset, _| match offset {
+            Offset::Offset(offset) => Ok(offset),
+            other => Err(SourceError::Transient(format!("no end known yet ({other:?})"))),
+        })
+    }
+
+    fn committed(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Option<Committed>>, SourceError> {
+        let list = list_of(&self.inputs, of, Offset::Invalid)?;
+        let answer = self.consumer().committed_offsets(list, CALL_TIMEOUT).map_err(transient)?;
+        in_order(&self.inputs, of, &answer, |offset, metadata| {
+            Ok(match offset {
+                Offset::Offset(offset) => Some(Committed { offset, metadata: metadata.to_owned() }),
+                _ => None,
+            })
+        })
+    }
+}
+
+impl Drop for KafkaSource {
+    fn drop(&mut self) {
+        self.consumer().context().closing.store(true, Ordering::Release);
+        for rebalance in lock(&self.consumer().context().pending).drain(..) {
+            let (Rebalance::Assign { eager, .. } | Rebalance::Revoke { eager, .. }) = rebalance;
+            // An unanswered rebalance would hold the close up for ever.
+            let answer = if eager {
+                self.client.0.unassign()
+            } else {
+                self.client.0.incremental_unassign(&TopicPartitionList::new())
+            };
+            if let Err(error) = answer {
+                tracing::debug!(%error, "unanswered rebalance while closing");
+            }
+        }
+    }
+}
+
+fn poll(
+    queue: &mut Queue<Client>,
+    inputs: &Inputs,
+    into: &mut Vec<Polled>,
+    most: usize,
+    wait: Duration,
+) -> Result<(), SourceError> {
+    let mut failed = None;
+    queue.poll(most, wait, |message| match polled(inputs, &message) {
+        Ok(Some(polled)) => into.push(polled),
+        Ok(None) => {}
+        Err(error) => failed = Some(error),
+    });
+    failed.map_or(Ok(()), Err)
+}
+
+fn polled(inputs: &Inputs, message: &Message) -> Result<Option<Polled>, SourceError> {
+    let name = message.topic();
+    let Some(topic) = inputs.topics.iter().position(|(topic, _)| &**topic == name) else {
+        return Ok(None);
+    };
+    let topic = topic as TopicIndex;
+    let partition = message.partition();
+    match message.error() {
+        None => Ok(Some(Polled::Record(Record {
+            topic,
+            partition,
+            offset: message.offset(),
+            timestamp_ms: message.timestamp_ms(),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.value().map(<[u8]>::to_vec),
+            headers: message.headers(),
+        }))),
+        Some(RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF) => {
+            Ok(Some(Polled::End { topic, partition, offset: message.offset() }))
+        }
+        Some(
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
+            | RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
+        ) => Ok(Some(Polled::OutOfRange { topic, partition })),
+        Some(error) => {
+            let code = RDKafkaErrorCode::from(error);
+            tracing::warn!(topic = name, partition, error = %code, "reading an input failed; the client goes on trying");
+            Ok(None)
+        }
+    }
+}
+
+fn client_event(consumer: &BaseConsumer<GroupEvents>, error: &KafkaError) -> Option<SourceEvent> {
+    let fatal = consumer.client().fatal_error();
+    match (error.rdkafka_error_code(), fatal) {
+        (Some(RDKafkaErrorCode::FencedInstanceId), _) | (_, Some((RDKafkaErrorCode::FencedInstanceId, _))) => {
+            Some(SourceEvent::Fenced("another process joined the group with this instance-id".into()))
+        }
+        (_, Some((code, reason))) => Some(SourceEvent::Fatal(format!("{code}: {reason}"))),
+        (_, None) => {
+            tracing::warn!(%error, "consumer error; the client goes on trying");
+            None
+        }
+    }
+}
+
+fn list_of(inputs: &Inputs, of: &[(TopicIndex, i32)], offset: Offset) -> Result<TopicPartitionList, SourceError> {
+    let mut list = TopicPartitionList::with_capacity(of.len());
+    for &(topic, partition) in of {
+        let (name, _) = &inputs.topics[usize::from(topic)];
+        list.add_partition_offset(name, partition, offset).map_err(transient)?;
+    }
+    Ok(list)
+}
+
+fn in_order<T>(
+    inputs: &Inputs,
+    of: &[(TopicIndex, i32)],
+    answer: &TopicPartitionList,
+    mut read: impl FnMut(Offset, &str) -> Result<T, SourceError>,
+) -> Result<Vec<T>, SourceError> {
+    of.iter()
+        .map(|&(topic, partition)| {
+            let (name, _) = &inputs.topics[usize::from(topic)];
+            let element = answer
+                .find_partition(name, partition)
+                .ok_or_else(|| SourceError::Transient(format!("no answer for {name}/{partition}")))?;
+            element.error().map_err(transient)?;
+            read(element.offset(), element.metadata())
+        })
+        .collect()
+}
+
+pub(crate) fn transient(error: KafkaError) -> SourceError {
+    SourceError::Transient(error.to_string())
+}
+
+fn fatal(error: KafkaError) -> SourceError {
+    SourceError::Fatal(error.to_string())
+}
+
+/// The lock guards plain data: a panic elsewhere cannot leave it half-changed.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,147 @@
+//! From the text of an expression to something that runs: parsed by `cel`, checked and lowered by `lower`.
+//!
+//! A text is short and not deep, so that no parser can be made to work long or to exhaust the stack.
+
+use super::lower::{Lowering, Type};
+use super::program::{Computed, Node, Scope};
+use super::{Condition, ConditionError, Expression};
+
+/// The longest expression, in bytes.
+const TEXT_BYTES: usize = 2_000;
+/// How deep brackets and operators may nest.
+const DEPTH: u16 = 32;
+
+/// The names of the policy that an expression may mention.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Vocabulary<'a> {
+    pub channels: &'a [&'a str],
+    pub classes: &'a [&'a str],
+}
+
+/// What is wrong with an expression, and where in its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Bytes of the expression.
+    pub start: usize,
+    pub end: usize,
+    pub message: String,
+    /// What was expected.
+    pub label: String,
+    pub suggestion: Option<String>,
+}
+
+impl Condition {
+    /// A condition from its text; beside it, its value if it does not depend on anything.
+    pub fn compile(text: &str, vocabulary: Vocabulary<'_>) -> Result<(Self, Option<bool>), Vec<Problem>> {
+        let (node, time_dependent) = checked(text, vocabulary, Type::Truth)?;
+        let constant = node.truth(&Scope::new(None)).ok();
+        let condition = Self::new(text, time_dependent, move |facts| node.truth(&Scope::new(Some(facts))));
+        Ok((condition, constant))
+    }
+}
+
+impl Expression {
+    /// An integer expression from its text; beside it, its value if it does not depend on anything.
+    pub fn compile(text: &str, vocabulary: Vocabulary<'_>) -> Result<(Self, Option<i64>), Vec<Problem>> {
+        let (node, time_dependent) = checked(text, vocabulary, Type::Int)?;
+        let constant = whole(&node, &Scope::new(None)).ok();
+        let expression = Self::new(text, time_dependent, move |facts| {
+            whole(&node, &Scope::new(Some(facts)))
+        });
+        Ok((expression, constant))
+    }
+}
+
+fn whole<'a>(node: &'a Node, scope: &Scope<'a>) -> Result<i64, ConditionError> {
+    match node.evaluate(scope)? {
+        Computed::Int(number) => Ok(number),
+        _ => Err(ConditionError {
+            what: "a value that is not a whole number",
+        }),
+    }
+}
+
+fn checked(text: &str, vocabulary: Vocabulary<'_>, wanted: Type) -> Result<(Node, bool), Vec<Problem>> {
+    if text.len() > TEXT_BYTES {
+        let message = format!("an expression of {} bytes", text.len());
+        return Err(vec![whole_text(text, message, format!("at most {TEXT_BYTES} bytes"))]);
+    }
+    if nesting(text) > usize::from(DEPTH) {
+        let message = "an expression that nests too deep".to_owned();
+        return Err(vec![whole_text(text, message, format!("at most {DEPTH} levels"))]);
+    }
+    let parser = cel::parser::Parser::new()
+        .max_recursion_depth(DEPTH)
+        .error_recovery_limit(4);
+    let (expression, places) = parser.parse_with_source_info(text).map_err(|errors| {
+        let mut problems: Vec<Problem> = errors
+            .errors
+            .iter()
+            .map(|error| syntax(text, error.pos, &error.msg))
+            .collect();
+        // What follows the first is mostly its echo.
+        problems.truncate(1);
+        problems
+    })?;
+    let mut lowering = Lowering::new(text, &places, vocabulary);
+    let lowered = lowering.root(&expression, wanted);
+    match lowered {
+        Some(node) if lowering.problems.is_empty() => Ok((node, lowering.time_dependent)),
+        _ => Err(lowering.problems),
+    }
+}
+
+fn whole_text(text: &str, message: String, label: String) -> Problem {
+    Problem {
+        start: 0,
+        end: text.len(),
+        message,
+        label,
+        suggestion: None,
+    }
+}
+
+fn syntax(text: &str, (line, column): (isize, isize), message: &str) -> Problem {
+    let line = usize::try_from(line).unwrap_or(1).max(1);
+    let before: usize = text.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let rest = text.get(before..).unwrap_or_default();
+    let column = usize::try_from(column).unwrap_or(1).max(1);
+    let start = before
+        + rest
+            .char_indices()
+            .nth(column - 1)
+            .map_or(rest.len(), |(offset, _)| offset);
+    let end = text[start..]
+        .chars()
+        .next()
+        .map_or(start, |character| start + character.len_utf8());
+    let single_equals = text[..start].ends_with('=') || text[start..].starts_with('=');
+    let label = if single_equals && !text.contains("==") {
+        "to compare, write `==`".to_owned()
+    } else {
+        let message: String = message.chars().take(120).collect();
+        message
+    };
+    Problem {
+        start,
+        end,
+        message: "this is not a CEL expression".to_owned(),
+        label,
+        suggestion: None,
+    }
+}
+
+/// The deepest bracket, and the longest run of prefix operators: both make a parser recurse.
+fn nesting(text: &str) -> usize {
+    let (mut depth, mut deepest, mut run) = (0_usize, 0_usize, 0_usize);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        run = if matches!(byte, b'!' | b'-' | b'?') { run + 1 } else { 0 };
+        deepest = deepest.max(depth).max(run);
+    }
+    deepest
+}

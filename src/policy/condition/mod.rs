@@ -1,0 +1,117 @@
+//! Conditions and expressions of the policy: the interface that the rules ask. The expression language behind it is
+//! compiled by the front end of the policy file.
+
+pub mod compile;
+mod lower;
+mod program;
+
+pub use compile::{Problem, Vocabulary};
+
+use crate::customer::Customer;
+use crate::message::{Intent, Name};
+
+/// What a condition may look at, at one instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts<'a> {
+    pub intent: &'a Intent,
+    /// The channel being judged: a fallback's name while one is tried.
+    pub channel: &'a Name,
+    /// The class it is judged as.
+    pub class: &'a Name,
+    pub customer: &'a Customer,
+    pub derived: &'a Derived,
+}
+
+/// What is computed from the ledger for the instant of judgement.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Derived {
+    /// Contacts that count as delivered since the last response on any channel.
+    pub unanswered: i64,
+    /// The same by channel; a channel that is not listed has none.
+    pub unanswered_by: Vec<(Name, i64)>,
+    /// Whole days of 24 hours; none: never contacted.
+    pub days_since_first_contact: Option<i64>,
+    /// None: never responded.
+    pub days_since_response: Option<i64>,
+}
+
+/// An expression that could not be evaluated: a hit, `policy_error`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an expression of the policy could not be evaluated: {what}")]
+pub struct ConditionError {
+    pub what: &'static str,
+}
+
+/// A compiled truth-valued expression.
+#[derive(Debug, Clone)]
+pub struct Condition(Test);
+
+/// A compiled integer expression.
+#[derive(Debug, Clone)]
+pub struct Expression(Measure);
+
+type Test = std::sync::Arc<Compiled<bool>>;
+type Measure = std::sync::Arc<Compiled<i64>>;
+
+/// The function that an expression was compiled to.
+struct Compiled<T> {
+    source: String,
+    time_dependent: bool,
+    evaluate: Box<dyn Fn(&Facts) -> Result<T, ConditionError> + Send + Sync>,
+}
+
+impl<T> std::fmt::Debug for Compiled<T> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Compiled").field(&self.source).finish()
+    }
+}
+
+impl Condition {
+    /// A condition from its text and the function that it was compiled to.
+    pub fn new(
+        source: impl Into<String>,
+        time_dependent: bool,
+        evaluate: impl Fn(&Facts) -> Result<bool, ConditionError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(std::sync::Arc::new(Compiled {
+            source: source.into(),
+            time_dependent,
+            evaluate: Box::new(evaluate),
+        }))
+    }
+
+    /// Whether it holds.
+    pub fn test(&self, facts: &Facts) -> Result<bool, ConditionError> {
+        (self.0.evaluate)(facts)
+    }
+
+    /// Whether its value can change while nothing happens: it reads `unanswered` or one of the `days_since_…`.
+    pub fn depends_on_time(&self) -> bool {
+        self.0.time_dependent
+    }
+}
+
+impl Expression {
+    /// An expression from its text and the function that it was compiled to.
+    pub fn new(
+        source: impl Into<String>,
+        time_dependent: bool,
+        evaluate: impl Fn(&Facts) -> Result<i64, ConditionError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(std::sync::Arc::new(Compiled {
+            source: source.into(),
+            time_dependent,
+            evaluate: Box::new(evaluate),
+        }))
+    }
+
+    /// Its value.
+    pub fn evaluate(&self, facts: &Facts) -> Result<i64, ConditionError> {
+        (self.0.evaluate)(facts)
+    }
+
+    /// Whether its value can change while nothing happens.
+    pub fn depends_on_time(&self) -> bool {
+        self.0.time_dependent
+    }
+}

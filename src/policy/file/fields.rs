@@ -1,0 +1,90 @@
+//! Reading a map key by key. The keys that were asked for are the known ones: whatever else is written is an error with
+//! the nearest of them, so that a reader and its list of keys cannot drift apart.
+
+use super::diagnostic::{Diagnostic, Findings, Span, nearest, one_of, shortened};
+use super::tree::{Entry, Node, Value};
+
+/// A map that is being read.
+pub struct Fields<'n> {
+    /// What the map is, for messages: `a rule`.
+    what: &'static str,
+    span: Span,
+    entries: &'n [Entry],
+    asked: Vec<&'static str>,
+}
+
+impl<'n> Fields<'n> {
+    /// Opens a map; anything else is an error.
+    pub fn open(node: &'n Node, what: &'static str, findings: &mut Findings) -> Option<Self> {
+        let entries = match &node.value {
+            Value::Map(entries) => entries,
+            _ => {
+                let message = format!("{what} is a map, not {}", node.described());
+                findings.error("type", node.span, message, "expected `{ key: value, … }`");
+                return None;
+            }
+        };
+        Some(Self {
+            what,
+            span: node.span,
+            entries,
+            asked: Vec::new(),
+        })
+    }
+
+    /// The value of a key, if it is written.
+    pub fn take(&mut self, key: &'static str) -> Option<&'n Node> {
+        self.take_entry(key).map(|entry| &entry.value)
+    }
+
+    /// The entry of a key, if it is written.
+    pub fn take_entry(&mut self, key: &'static str) -> Option<&'n Entry> {
+        self.asked.push(key);
+        self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// The value of a key that must be written.
+    pub fn require(&mut self, key: &'static str, findings: &mut Findings) -> Option<&'n Node> {
+        let found = self.take(key);
+        if found.is_none() {
+            let message = format!("{} needs `{key}`", self.what);
+            findings.error("missing-key", self.head(), message, format!("`{key}` is missing"));
+        }
+        found
+    }
+
+    /// Where the map begins: enough to find it, without marking all of it.
+    pub fn head(&self) -> Span {
+        self.entries.first().map_or(self.span, |entry| entry.key_span)
+    }
+
+    /// Refuses the keys that nobody asked for.
+    pub fn close(self, findings: &mut Findings) {
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| !self.asked.contains(&entry.key.as_str()))
+        {
+            let near = nearest(&entry.key, self.asked.iter().copied());
+            let label = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("expected {}", one_of(&self.asked)),
+            };
+            let message = format!("unknown key `{}` in {}", shortened(&entry.key), self.what);
+            let diagnostic = Diagnostic::error("unknown-key", entry.key_span, message, label);
+            findings.push(diagnostic.suggest(near));
+        }
+    }
+}
+
+/// The entries of a map whose keys are names of the owner's choice.
+pub fn entries<'n>(node: &'n Node, what: &str, findings: &mut Findings) -> &'n [Entry] {
+    match &node.value {
+        Value::Map(entries) => entries,
+        _ => {
+            let message = format!("{what} is a map from a name to its settings, not {}", node.described());
+            findings.error("type", node.span, message, "expected `name: { … }`");
+            &[]
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The policy file as text: YAML into a tree in which every node knows where it stands, readers for the small values
+//! (durations, dates, hours), and findings that point at the line and say what was expected.
+//!
+//! Nothing here knows what a rule means; `policy::compile` does. A file is hostile until proven otherwise: size, depth,
+//! number of nodes, aliases and the number of findings are bounded.
+
+pub mod diagnostic;
+pub mod fields;
+pub mod render;
+pub mod scalar;
+pub mod tree;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Findings, Severity, Span};
+pub use fields::Fields;
+pub use tree::{Entry, Node, Value, parse};

@@ -1,0 +1,393 @@
+//! One step: an input and a customer's state become the changed state and the records that say so. Pure.
+//!
+//! The same step runs in the processor, in policy tests and in the simulation. Invariants: an arrival ends in exactly one
+//! of approved, suppressed, dead letter or the queue; what leaves the queue leaves it with exactly one terminal record; every
+//! verdict has a decision record; the decision id names the original record and grows by one attempt a verdict.
+
+use super::dead_letter::dead_letter;
+use super::headers::verdict_record;
+use super::{Received, SourceCoordinates, Stamp, TopicNames, decision};
+use crate::commit::log::Outgoing;
+use crate::customer::bounds::{WAITING_AT_MOST, WAITING_BYTES_AT_MOST};
+use crate::customer::{
+    Contact, ContactState, Customer, DecisionCoordinates, LoadError, Released, Waiting, WaitingBody, apply,
+    endpoint_hash, id_hash,
+};
+use crate::message::{EngagementEvent, Intent, Malformed, MalformedKind, Name, decode_intent};
+use crate::policy::judge::{Situation, judge};
+use crate::policy::judgement::{Judgement, Reason, Verdict};
+use crate::policy::model::Policy;
+use crate::policy::order::Place;
+
+/// What all steps of one task in one batch share.
+#[derive(Clone, Copy)]
+pub struct StepContext<'a> {
+    pub policy: &'a Policy,
+    pub topics: &'a TopicNames,
+    pub stamp: Stamp<'a>,
+    pub partition_count: i32,
+    /// As for arrivals; a waiting intent was within it.
+    pub max_intent_bytes: usize,
+}
+
+/// An intent that has just been read, by its owner.
+pub struct Arrival<'a> {
+    pub source: SourceCoordinates,
+    pub timestamp_ms: i64,
+    pub received: Received<'a>,
+    pub intent: &'a Intent,
+}
+
+/// What a step wants done, in order.
+#[derive(Debug, Default)]
+pub struct Effects {
+    pub outgoing: Vec<Outgoing>,
+    /// For the metrics.
+    pub counted: Vec<Counted>,
+}
+
+/// One verdict, as it is counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Counted {
+    pub division: Name,
+    pub channel: Name,
+    pub verdict: Verdict,
+    pub reason: Reason,
+    pub class_was_unknown: bool,
+    /// Rules that blocked: (id, shadow).
+    pub hits: Vec<(Name, bool)>,
+    /// When the intent's record was appended; none for a release.
+    pub appended_at_ms: Option<i64>,
+}
+
+/// Reads one value of the state.
+pub type Read<'a, E> = &'a mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, E>;
+
+/// Judges an intent that has just been read.
+///
+/// # Errors
+/// Only where the state cannot be read: nothing may be assumed then, and the batch has to be dropped.
+pub fn arrival<E>(
+    context: &StepContext,
+    customer: &mut Customer,
+    arrival: &Arrival,
+    read: Read<E>,
+    effects: &mut Effects,
+) -> Result<(), LoadError<E>> {
+    let now_ms = context.stamp.decided_at_ms;
+    let intent_hash = id_hash(&arrival.intent.intent_id);
+    let decision = arrival.source.decision(0);
+    let known = customer.recall(intent_hash, now_ms, context.policy.remember_intents_ms).cloned();
+    let subject = Subject { decision, timestamp_ms: arrival.timestamp_ms, received: arrival.received, intent: arrival.intent };
+    if let Some(first) = known {
+        let judgement = plain(context.policy, arrival.intent, Reason::Duplicate);
+        subject.publish(context, &judgement, Some(&first), effects);
+        return Ok(());
+    }
+    let situation = Situation { first_deferred_ms: None, partition_count: context.partition_count };
+    let judgement = judge(context.policy, customer, arrival.intent, now_ms, &situation);
+    if judgement.verdict != Verdict::Deferred {
+        subject.settle(context, customer, &judgement, effects);
+        return Ok(());
+    }
+    subject.publish(context, &judgement, None, effects);
+    customer.remember(intent_hash, now_ms, subject.decision.clone(), context.policy.remember_intents_ms);
+    let body = WaitingBody {
+        timestamp_ms: arrival.timestamp_ms,
+        value: arrival.received.value.unwrap_or_default().to_vec(),
+        headers: arrival.received.headers.to_vec(),
+    };
+    customer.add_waiting(subject.waiting(context, &judgement, None), body);
+    bound_the_queue(context, customer, read, effects)
+}
+
+/// Judges again whatever of the customer's queue is due, in the total order of competitors, and gives back contacts that
+/// nobody reported on in time.
+///
+/// # Errors
+/// As for [`arrival`].
+pub fn due<E>(
+    context: &StepContext,
+    customer: &mut Customer,
+    read: Read<E>,
+    effects: &mut Effects,
+) -> Result<(), LoadError<E>> {
+    let now_ms = context.stamp.decided_at_ms;
+    let released = customer.release_unconfirmed(now_ms, context.policy);
+    publish_releases(context, customer, &released, None, effects);
+    for waiting in customer.due_waiting(now_ms) {
+        with_record(context, customer, &waiting, read, effects, |subject, customer, effects| {
+            judge_again(context, customer, &waiting, &subject, effects);
+        })?;
+    }
+    Ok(())
+}
+
+/// Applies an engagement event. What becomes due by it is judged by [`due`], in the same batch.
+///
+/// # Errors
+/// As for [`arrival`].
+pub fn engagement<E>(
+    context: &StepContext,
+    customer: &mut Customer,
+    event: &EngagementEvent,
+    read: Read<E>,
+    effects: &mut Effects,
+) -> Result<(), LoadError<E>> {
+    let applied = apply(customer, event, context.stamp.decided_at_ms, context.policy);
+    publish_releases(context, customer, &applied.released, event.intent_id.as_deref(), effects);
+    let Some(cancelled) = applied.cancelled_waiting else { return Ok(()) };
+    let Some(waiting) = customer.waiting.iter().find(|waiting| waiting.decision == cancelled).cloned() else {
+        return Ok(());
+    };
+    with_record(context, customer, &waiting, read, effects, |subject, customer, effects| {
+        subject.settle(context, customer, &plain(context.policy, subject.intent, Reason::Cancelled), effects);
+    })
+}
+
+fn judge_again(
+    context: &StepContext,
+    customer: &mut Customer,
+    waiting: &Waiting,
+    subject: &Subject,
+    effects: &mut Effects,
+) {
+    let situation =
+        Situation { first_deferred_ms: waiting.first_deferred_ms, partition_count: context.partition_count };
+    let judgement = judge(context.policy, customer, subject.intent, context.stamp.decided_at_ms, &situation);
+    if judgement.verdict != Verdict::Deferred {
+        subject.settle(context, customer, &judgement, effects);
+        return;
+    }
+    let mut renewed = subject.waiting(context, &judgement, waiting.first_deferred_ms);
+    let said = |waiting: &Waiting| (waiting.reason, waiting.rule.clone(), waiting.wake_at_ms);
+    if said(&renewed) == said(waiting) {
+        // Nothing that a reader would want to know: the same decision stands.
+        renewed.decision = waiting.decision.clone();
+    } else {
+        subject.publish(context, &judgement, None, effects);
+        let remember_ms = context.policy.remember_intents_ms;
+        customer.remember(waiting.intent_hash, context.stamp.decided_at_ms, subject.decision.clone(), remember_ms);
+    }
+    if let Some(place) = customer.waiting_mut(&waiting.decision) {
+        *place = renewed;
+    }
+}
+
+/// The lowest go, until the queue is within its bounds; that may be the newcomer.
+fn bound_the_queue<E>(
+    context: &StepContext,
+    customer: &mut Customer,
+    read: Read<E>,
+    effects: &mut Effects,
+) -> Result<(), LoadError<E>> {
+    while customer.waiting.len() > WAITING_AT_MOST || customer.waiting_bytes() > WAITING_BYTES_AT_MOST {
+        let Some(lowest) = customer.lowest_waiting().cloned() else { return Ok(()) };
+        with_record(context, customer, &lowest, read, effects, |subject, customer, effects| {
+            let judgement = plain(context.policy, subject.intent, Reason::DeferralLimit);
+            subject.settle(context, customer, &judgement, effects);
+        })?;
+    }
+    Ok(())
+}
+
+/// Runs `then` on a waiting intent's record, read back as it was received. One that today's decoder refuses (it was accepted
+/// by an earlier version) ends as a dead letter: it is owed an end, and it cannot be judged.
+fn with_record<E>(
+    context: &StepContext,
+    customer: &mut Customer,
+    waiting: &Waiting,
+    read: Read<E>,
+    effects: &mut Effects,
+    then: impl FnOnce(Subject, &mut Customer, &mut Effects),
+) -> Result<(), LoadError<E>> {
+    let body = customer.waiting_body(&waiting.decision, read)?;
+    let body = body.unwrap_or_else(|| WaitingBody { timestamp_ms: 0, value: Vec::new(), headers: Vec::new() });
+    let key = customer.id.clone();
+    let received = Received { key: Some(key.as_bytes()), value: Some(&body.value), headers: &body.headers };
+    match decode_intent(Some(&body.value), &body.headers, body.timestamp_ms, context.max_intent_bytes, false) {
+        Ok(intent) => {
+            let decision = next_attempt(&waiting.decision);
+            then(Subject { decision, timestamp_ms: body.timestamp_ms, received, intent: &intent }, customer, effects);
+        }
+        Err(malformed) => {
+            let DecisionCoordinates { topic, partition, offset, .. } = waiting.decision.clone();
+            let source = SourceCoordinates { topic, partition, offset };
+            effects.outgoing.push(dead_letter(context.topics, &received, &source, &unreadable(&malformed)));
+            customer.remove_waiting(&waiting.decision);
+        }
+    }
+    Ok(())
+}
+
+fn unreadable(malformed: &Malformed) -> Malformed {
+    Malformed { kind: MalformedKind::BadField, detail: format!("while it waited: {}", malformed.detail) }
+}
+
+fn next_attempt(decision: &DecisionCoordinates) -> DecisionCoordinates {
+    DecisionCoordinates { attempt: decision.attempt.saturating_add(1), ..decision.clone() }
+}
+
+/// Contacts that were given back, each with an attempt of its own that the ledger and the memory of the id keep.
+fn publish_releases(
+    context: &StepContext,
+    customer: &mut Customer,
+    released: &[Released],
+    intent_id: Option<&str>,
+    effects: &mut Effects,
+) {
+    for Released { contact, .. } in released {
+        let Some(before) = &contact.decision else { continue };
+        let decision = next_attempt(before);
+        customer.renumber_contact(contact.intent_hash, &decision);
+        effects.outgoing.extend(decision::of_release(
+            context.topics,
+            &context.stamp,
+            &decision,
+            &customer.id,
+            intent_id,
+            contact,
+        ));
+        effects.counted.push(Counted {
+            division: contact.division.clone(),
+            channel: contact.channel.clone(),
+            verdict: Verdict::Released,
+            reason: Reason::Released,
+            class_was_unknown: false,
+            hits: Vec::new(),
+            appended_at_ms: None,
+        });
+        let remember_ms = context.policy.remember_intents_ms;
+        customer.remember(contact.intent_hash, context.stamp.decided_at_ms, decision, remember_ms);
+    }
+}
+
+/// One intent with the decision that is being made about it.
+struct Subject<'a> {
+    decision: DecisionCoordinates,
+    timestamp_ms: i64,
+    received: Received<'a>,
+    intent: &'a Intent,
+}
+
+impl Subject<'_> {
+    /// The records of a judgement.
+    fn publish(
+        &self,
+        context: &StepContext,
+        judgement: &Judgement,
+        duplicate_of: Option<&DecisionCoordinates>,
+        effects: &mut Effects,
+    ) {
+        effects.outgoing.extend(verdict_record(
+            context.topics,
+            &context.stamp,
+            &self.decision,
+            self.intent,
+            &self.received,
+            judgement,
+            duplicate_of,
+        ));
+        effects.outgoing.extend(decision::of_judgement(
+            context.topics,
+            &context.stamp,
+            &self.decision,
+            self.intent,
+            judgement,
+        ));
+        let hits = judgement.blocked_by.iter().filter_map(|block| Some((block.rule.clone()?, block.shadow)));
+        effects.counted.push(Counted {
+            division: self.intent.division.clone(),
+            channel: judgement.channel.clone(),
+            verdict: judgement.verdict,
+            reason: judgement.reason,
+            class_was_unknown: judgement.class_was_unknown,
+            hits: hits.collect(),
+            appended_at_ms: Some(self.timestamp_ms),
+        });
+    }
+
+    /// A terminal judgement: its records, the ledger, the memory of the id; out of the queue, if it was there.
+    fn settle(&self, context: &StepContext, customer: &mut Customer, judgement: &Judgement, effects: &mut Effects) {
+        let now_ms = context.stamp.decided_at_ms;
+        self.publish(context, judgement, None, effects);
+        customer.remove_waiting(&self.decision);
+        let intent_hash = id_hash(&self.intent.intent_id);
+        if judgement.verdict == Verdict::Approved {
+            customer.reserve(self.contact(judgement, intent_hash, now_ms), now_ms, context.policy);
+        }
+        let remember_ms = context.policy.remember_intents_ms;
+        customer.remember(intent_hash, now_ms, self.decision.clone(), remember_ms);
+    }
+
+    fn contact(&self, judgement: &Judgement, intent_hash: u64, now_ms: i64) -> Contact {
+        // An endpoint belongs to the requested channel: a fallback goes out without it.
+        let requested = judgement.channel == self.intent.channel;
+        let endpoint = self.intent.endpoint.as_deref().filter(|_| requested);
+        Contact {
+            at_ms: now_ms,
+            state: ContactState::Reserved,
+            reported_at_ms: 0,
+            intent_hash,
+            decision: Some(self.decision.clone()),
+            channel: judgement.channel.clone(),
+            division: self.intent.division.clone(),
+            class: judgement.class.clone(),
+            message_type: self.intent.message_type.clone(),
+            campaign: self.intent.campaign.clone(),
+            category: self.intent.category.clone(),
+            topic: self.intent.topic.clone(),
+            offer: self.intent.offer.clone(),
+            tags: self.intent.tags.clone(),
+            cost_micros: judgement.cost_micros,
+            endpoint_hash: endpoint.map(endpoint_hash),
+        }
+    }
+
+    fn waiting(&self, context: &StepContext, judgement: &Judgement, first_deferred_ms: Option<i64>) -> Waiting {
+        let now_ms = context.stamp.decided_at_ms;
+        let planned = judgement.reason == Reason::Planned;
+        let first_deferred_ms = first_deferred_ms.or((!planned).then_some(now_ms));
+        let given_up_ms = first_deferred_ms.map(|first_ms| first_ms.saturating_add(context.policy.max_defer_ms));
+        let ends = [judgement.wake_at_ms, self.intent.expires_at_ms, given_up_ms];
+        let place = Place::of_intent(context.policy, self.intent);
+        let header_bytes = |(name, value): &(String, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
+        let size = self.received.value.map_or(0, <[u8]>::len)
+            + self.received.headers.iter().map(header_bytes).sum::<usize>();
+        Waiting {
+            decision: self.decision.clone(),
+            intent_hash: id_hash(&self.intent.intent_id),
+            first_deferred_ms,
+            wake_at_ms: judgement.wake_at_ms,
+            due_at_ms: ends.into_iter().flatten().min(),
+            reason: judgement.reason as u8,
+            rule: judgement.rule.clone(),
+            size_bytes: u32::try_from(size).unwrap_or(u32::MAX),
+            class_rank: place.class_rank,
+            priority: place.priority,
+            score: place.score,
+            expires_at_ms: place.expires_at_ms,
+            created_at_ms: place.created_at_ms,
+            intent_id: place.intent_id,
+        }
+    }
+}
+
+/// A judgement that no rule made.
+fn plain(policy: &Policy, intent: &Intent, reason: Reason) -> Judgement {
+    let class = policy.classes.get(policy.class_index(intent.class.as_deref()));
+    Judgement {
+        verdict: Verdict::Suppressed,
+        channel: intent.channel.clone(),
+        reason,
+        rule: None,
+        blocked_by: Vec::new(),
+        next_eligible_at_ms: None,
+        wake_at_ms: None,
+        valid_until_ms: None,
+        cost_micros: 0,
+        class: class.map_or_else(|| Name::from(""), |class| class.name.clone()),
+        class_was_unknown: false,
+        groups: Vec::new(),
+    }
+}
