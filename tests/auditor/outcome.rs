@@ -231,6 +231,10 @@ fn check_histories(
     terminals: &BTreeMap<Coordinates, Vec<Terminal<'_>>>,
     findings: &mut Findings,
 ) {
+    let mut ids: BTreeSet<&str> = BTreeSet::new();
+    for decision in evidence.decisions.iter().filter(|decision| !ids.insert(&decision.id)) {
+        findings.add("P1", format!("the decision id {} stands twice", decision.id));
+    }
     for (source, list) in history {
         let mut next_attempt = 0;
         let mut ended = false;

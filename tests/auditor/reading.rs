@@ -281,7 +281,8 @@ impl Decision {
             attempt,
             customer_id,
             class: need("class")?,
-            requested_channel: need("requested_channel")?,
+            // A release knows only the channel of the contact.
+            requested_channel: text(&body, "requested_channel").map_or_else(|| need("channel"), Ok)?,
             channel: text(&body, "channel").map_or_else(|| need("requested_channel"), Ok)?,
             verdict: need("verdict")?,
             reason: need("reason")?,

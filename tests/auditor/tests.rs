@@ -310,6 +310,7 @@ fn a_decision_that_was_written_twice_is_found() {
     world.approve(source);
     world.decide(source, 0, json!({}));
     world.catches("P1", "was judged again after its end");
+    world.catches("P1", "stands twice");
 }
 
 #[test]
@@ -485,7 +486,11 @@ fn a_contact_made_elsewhere_counts_and_one_given_back_does_not() {
     let mut released = World::new();
     let source = released.intent("z");
     released.approve(source);
-    released.decide(source, 0, json!({"verdict": "released", "reason": "released"}));
+    released.decide(
+        source,
+        1,
+        json!({"verdict": "released", "reason": "released", "requested_channel": null}),
+    );
     for world in [&mut elsewhere, &mut released] {
         world.hours(2);
         let second = world.intent("a");
