@@ -1,11 +1,34 @@
-//! The one place where the commands meet the processor and the policy language.
+//! The one place where the commands meet the processor: settings and policy in, a running processor out.
 
-use super::Accept;
-use super::generate::now_ms;
-use super::settings::Settings;
+use super::policy::read_bounded;
+use super::settings::{LogFormat, Settings};
+use super::topic_rules::{self, Cluster};
+use super::{Accept, EXIT_RESTART, topics};
+use crate::intake::client::KafkaSettings;
+use crate::intake::source::{InputKind, Inputs};
+use crate::message::Name;
 use crate::policy::model::Policy;
+use crate::policy::selector::{Field, Pattern, Selector, Term};
+use crate::serve::metrics::{Bounds, Metrics};
+use crate::serve::status::Status;
+use crate::serve::{http, logging};
+use crate::store::StoreSettings;
+use crate::task::repair::{self, Repair};
+use crate::task::supervisor::{self, Ended, EngineSettings, Running};
+use crate::verdict::TopicNames;
+use arc_swap::ArcSwap;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How long the cluster may take to describe its topics: `run` names what is missing within 15 s.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(12);
+/// A clean end takes less; after this the process ends all the same, which is safe.
+const STOP_WITHIN: Duration = Duration::from_secs(9);
+const POLICY_POLLED_EVERY: Duration = Duration::from_secs(1);
 
 /// A processor that runs in this process.
 pub trait Processor {
@@ -15,27 +38,306 @@ pub trait Processor {
 
 /// The names of the channels of a policy, in the order of the file.
 pub fn channels(policy_file: &Path) -> Result<Vec<String>, String> {
-    let name = policy_file.display().to_string();
-    let bytes = std::fs::read(policy_file).map_err(|error| format!("cannot read the policy {name}: {error}"))?;
-    match Policy::load(&bytes, &name, Some(now_ms())) {
-        Ok((policy, _)) => Ok(policy.channels.iter().map(|channel| channel.name.to_string()).collect()),
-        Err(_) => Err(format!(
-            "the policy {name} has errors; `forbear policy check {name}` shows them"
-        )),
-    }
+    Ok(channel_names(&load_policy(policy_file)?))
 }
 
 /// `forbear run`: until a signal (exit code 0), or until it has to be started again (75).
-pub fn run(_settings: Settings, _leave: bool) -> Result<ExitCode, String> {
-    Err("the processor is not linked in".to_owned())
+pub fn run(settings: Settings, leave: bool) -> Result<ExitCode, String> {
+    let format = match settings.log.format {
+        LogFormat::Text => logging::LogFormat::Text,
+        LogFormat::Json => logging::LogFormat::Json,
+    };
+    logging::start(format, &settings.log.level)?;
+    let interrupt = super::interrupt::Interrupt::listen()?;
+    let engine = Engine::start(&settings, false)?;
+    loop {
+        if let Some(ended) = engine.running.ended_within(Duration::from_millis(100)) {
+            let code = match ended {
+                Ended::Stopped => ExitCode::SUCCESS,
+                Ended::Restart(reason) => {
+                    eprintln!("error: {reason}; start it again");
+                    ExitCode::from(EXIT_RESTART)
+                }
+                Ended::Misconfigured(problem) => {
+                    eprintln!("error: {problem}");
+                    ExitCode::FAILURE
+                }
+            };
+            engine.end(false);
+            return Ok(code);
+        }
+        if interrupt.asked() {
+            tracing::info!("asked to end: finishing the batch");
+            engine.end(leave);
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
 }
 
 /// `forbear repair`.
-pub fn repair(_settings: Settings, _partition: i32, _accept: Accept) -> Result<ExitCode, String> {
-    Err("the processor is not linked in".to_owned())
+pub fn repair(settings: Settings, partition: i32, accept: Accept) -> Result<ExitCode, String> {
+    let policy = load_policy(&settings.policy.file)?;
+    let (cluster, _) = describe(&settings, &channel_names(&policy))?;
+    let engine = engine_settings(&settings, &cluster, false)?;
+    let accept = match accept {
+        Accept::Marker => Repair::AcceptMarker,
+        Accept::Offsets => Repair::AcceptOffsets,
+    };
+    println!("{}", repair::run(&engine, partition, accept, now_ms())?);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Starts a processor in this process, for the demo. `embedded`: the broker is librdkafka's own.
-pub fn start(_settings: &Settings, _embedded: bool) -> Result<Box<dyn Processor>, String> {
-    Err("the processor is not linked in".to_owned())
+pub fn start(settings: &Settings, embedded: bool) -> Result<Box<dyn Processor>, String> {
+    // The demo prints counters of its own; its log shows errors only. A second start in one process keeps the first log.
+    let _ = logging::start(logging::LogFormat::Text, &settings.log.level);
+    Ok(Box::new(Engine::start(settings, embedded)?))
+}
+
+/// A processor with everything around it.
+struct Engine {
+    running: Running,
+    server: Option<tokio::runtime::Runtime>,
+    reloading: Arc<AtomicBool>,
+    reloader: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    fn start(settings: &Settings, embedded: bool) -> Result<Self, String> {
+        let policy = load_policy(&settings.policy.file)?;
+        let (cluster, problems) = describe(settings, &channel_names(&policy))?;
+        // librdkafka's own broker tells nothing of a topic but its partitions.
+        if !embedded && !problems.is_empty() {
+            return Err(problems.join("\n"));
+        }
+        let engine = engine_settings(settings, &cluster, embedded)?;
+        let metrics = Metrics::new();
+        let status = Status::new(metrics.clone());
+        tell_policy(&metrics, &status, &policy);
+        let server = serve(settings, &metrics, &status)?;
+        let bounds = Arc::new(bounds_of(&policy));
+        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        let running = supervisor::start(engine, policy.clone(), bounds, metrics.clone(), status.clone())?;
+        let reloading = Arc::new(AtomicBool::new(true));
+        let reload = Reload { settings: settings.clone(), policy, metrics, status, embedded };
+        let keep_on = reloading.clone();
+        let reloader = std::thread::Builder::new()
+            .name("policy".to_owned())
+            .spawn(move || reload.watch(&keep_on))
+            .map_err(|error| format!("a thread cannot be started: {error}"))?;
+        Ok(Self { running, server: Some(server), reloading, reloader: Some(reloader) })
+    }
+
+    fn end(mut self, leave: bool) {
+        self.running.request_stop(leave);
+        self.reloading.store(false, Ordering::Release);
+        let running = self.running;
+        let (done, ended) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            running.join();
+            let _ = done.send(());
+        });
+        if ended.recv_timeout(STOP_WITHIN).is_err() {
+            tracing::warn!("the end takes too long: leaving it to the next start to settle what is open");
+        }
+        if let Some(server) = self.server.take() {
+            server.shutdown_background();
+        }
+        if let Some(reloader) = self.reloader.take() {
+            let _ = reloader.join();
+        }
+    }
+}
+
+impl Processor for Engine {
+    fn stop(self: Box<Self>) -> Result<(), String> {
+        let ended = self.running.ended_within(Duration::ZERO);
+        self.end(false);
+        match ended {
+            Some(Ended::Restart(reason) | Ended::Misconfigured(reason)) => Err(reason),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Looks at the policy file now and then, by content: that works for every way of replacing a file (editors, mounts of
+/// configuration maps, network file systems), and a read of a small file a second costs nothing.
+struct Reload {
+    settings: Settings,
+    policy: Arc<ArcSwap<Policy>>,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+    embedded: bool,
+}
+
+impl Reload {
+    fn watch(self, keep_on: &AtomicBool) {
+        let mut seen = self.policy.load().text.clone();
+        let mut looked = Instant::now();
+        while keep_on.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(100));
+            if looked.elapsed() < POLICY_POLLED_EVERY {
+                continue;
+            }
+            looked = Instant::now();
+            let Ok(text) = read_bounded(&self.settings.policy.file) else { continue };
+            if text == seen {
+                continue;
+            }
+            seen.clone_from(&text);
+            match self.load() {
+                Ok(policy) => {
+                    tracing::info!(policy = &*policy.label, "the policy was replaced");
+                    tell_policy(&self.metrics, &self.status, &policy);
+                    self.policy.store(Arc::new(policy));
+                    self.metrics.policy_reload(true);
+                }
+                Err(problem) => {
+                    tracing::error!(problem, "the new policy is not taken; the one before stays");
+                    self.metrics.policy_reload(false);
+                }
+            }
+        }
+    }
+
+    fn load(&self) -> Result<Policy, String> {
+        let policy = load_policy(&self.settings.policy.file)?;
+        let (_, problems) = describe(&self.settings, &channel_names(&policy))?;
+        if problems.is_empty() || self.embedded { Ok(policy) } else { Err(problems.join("\n")) }
+    }
+}
+
+fn load_policy(file: &Path) -> Result<Policy, String> {
+    let bytes = read_bounded(file).map_err(|error| format!("cannot read the policy {}: {error}", file.display()))?;
+    match Policy::load(&bytes, &file.display().to_string(), Some(now_ms())) {
+        Ok((policy, warnings)) => {
+            let text = warnings.to_text(false);
+            if !text.is_empty() {
+                tracing::warn!("{}", text.trim_end());
+            }
+            Ok(policy)
+        }
+        Err(errors) => Err(format!("the policy cannot be used\n{}", errors.to_text(false).trim_end())),
+    }
+}
+
+fn describe(settings: &Settings, channels: &[String]) -> Result<(Cluster, Vec<String>), String> {
+    let verification = topics::verify(settings, channels, DESCRIBE_TIMEOUT)?;
+    let problems = verification.prevents_run();
+    let problems = problems.iter().map(|problem| format!("{}: {}", problem.topic, problem.problem)).collect();
+    Ok((verification.cluster, problems))
+}
+
+fn engine_settings(settings: &Settings, cluster: &Cluster, embedded: bool) -> Result<EngineSettings, String> {
+    let mut topics: Vec<(Name, InputKind)> = Vec::new();
+    topics.extend(settings.topics.intents.iter().map(|name| (name.as_str().into(), InputKind::Intents)));
+    topics.extend(settings.topics.engagement.iter().map(|name| (name.as_str().into(), InputKind::Engagement)));
+    topics.push((settings.topics.reroute.as_str().into(), InputKind::Reroute));
+    let first = &settings.topics.intents[0];
+    let partition_count = cluster.topics.get(first).map(|topic| topic.partition_count);
+    let partition_count = partition_count.ok_or_else(|| format!("{first}: the cluster does not describe it"))?;
+    let mut store = StoreSettings::new(&settings.state.directory);
+    store.block_cache_bytes = settings.state.block_cache_mib << 20;
+    store.write_buffers_total_bytes = settings.state.write_buffer_mib << 20;
+    let retention_ms = topic_rules::state_delete_retention_ms(&settings.topics.state, cluster);
+    Ok(EngineSettings {
+        kafka: KafkaSettings {
+            bootstrap_servers: settings.kafka.bootstrap_servers.clone(),
+            group_id: settings.kafka.group_id.clone(),
+            instance_id: settings.kafka.instance_id.clone(),
+            consumer_properties: settings.kafka.client.consumer(),
+            producer_properties: settings.kafka.client.producer(),
+            embedded_broker: embedded,
+        },
+        admin_properties: settings.kafka.client.admin(),
+        inputs: Inputs { topics, partition_count },
+        topics: topic_names(settings),
+        cluster_id: cluster.cluster_id.clone().unwrap_or_default(),
+        store,
+        workers: settings.processing.workers.min(usize::try_from(partition_count).unwrap_or(1)).max(1),
+        commit_interval: Duration::from_millis(settings.processing.commit_interval_ms),
+        max_intent_bytes: settings.processing.max_intent_bytes,
+        max_batch_records: settings.processing.max_batch_records,
+        // A margin for clocks that differ and for segments that are compacted late.
+        trusted_for_ms: i64::try_from(retention_ms / 6 * 5).unwrap_or(i64::MAX),
+    })
+}
+
+fn topic_names(settings: &Settings) -> TopicNames {
+    let topics = &settings.topics;
+    TopicNames {
+        approved_prefix: topics.approved_prefix.as_str().into(),
+        suppressed_prefix: topics.suppressed_prefix.as_str().into(),
+        decisions: topics.decisions.as_deref().map(Name::from),
+        dead_letter: topics.dead_letter.as_str().into(),
+        reroute: topics.reroute.as_str().into(),
+        state: topics.state.as_str().into(),
+        policies: topics.policies.as_str().into(),
+    }
+}
+
+fn serve(
+    settings: &Settings,
+    metrics: &Arc<Metrics>,
+    status: &Arc<Status>,
+) -> Result<tokio::runtime::Runtime, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("http")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("the HTTP server cannot be started: {error}"))?;
+    let listener = runtime.block_on(http::bind(settings.http.listen)).map_err(|error| error.to_string())?;
+    let (metrics, status) = (metrics.clone(), status.clone());
+    runtime.spawn(async move {
+        if let Err(error) = http::serve_on(listener, metrics, status, std::future::pending()).await {
+            tracing::error!(%error, "the HTTP server ended");
+        }
+    });
+    Ok(runtime)
+}
+
+fn tell_policy(metrics: &Metrics, status: &Status, policy: &Policy) {
+    metrics.set_policy(&policy.label);
+    status.set_policy(&policy.label);
+}
+
+fn channel_names(policy: &Policy) -> Vec<String> {
+    policy.channels.iter().map(|channel| channel.name.to_string()).collect()
+}
+
+/// The divisions that the policy names, and its channels: what metrics may have as labels.
+fn bounds_of(policy: &Policy) -> Bounds {
+    let mut divisions = Vec::new();
+    for rule in &policy.rules {
+        divisions_in(&rule.governs, &mut divisions);
+        divisions_in(&rule.counts, &mut divisions);
+    }
+    for selector in policy.stops.iter().map(|stop| &stop.governs) {
+        divisions_in(selector, &mut divisions);
+    }
+    for selector in policy.exceptions.iter().map(|exception| &exception.governs) {
+        divisions_in(selector, &mut divisions);
+    }
+    Bounds::new(divisions.iter().map(|name| &**name), policy.channels.iter().map(|channel| &*channel.name))
+}
+
+fn divisions_in(selector: &Selector, divisions: &mut Vec<Name>) {
+    for term in &selector.terms {
+        match term {
+            Term::AnyOf { field: Field::Division, patterns } => {
+                divisions.extend(patterns.iter().filter_map(|pattern| match pattern {
+                    Pattern::Exact(name) => Some(name.clone()),
+                    Pattern::Prefix(_) => None,
+                }));
+            }
+            Term::Not(inner) => divisions_in(inner, divisions),
+            _ => {}
+        }
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
