@@ -77,7 +77,7 @@ pub fn run(settings: Settings, leave: bool) -> Result<ExitCode, String> {
 /// `forbear repair`.
 pub fn repair(settings: Settings, partition: i32, accept: Accept) -> Result<ExitCode, String> {
     let policy = load_policy(&settings.policy.file)?;
-    let (cluster, _) = describe(&settings, &channel_names(&policy))?;
+    let cluster = checked(&settings, &channel_names(&policy))?;
     let engine = engine_settings(&settings, &cluster, false)?;
     let accept = match accept {
         Accept::Marker => Repair::AcceptMarker,
@@ -105,11 +105,12 @@ struct Engine {
 impl Engine {
     fn start(settings: &Settings, embedded: bool) -> Result<Self, String> {
         let policy = load_policy(&settings.policy.file)?;
-        let (cluster, problems) = describe(settings, &channel_names(&policy))?;
-        // librdkafka's own broker tells nothing of a topic but its partitions.
-        if !embedded && !problems.is_empty() {
-            return Err(problems.join("\n"));
-        }
+        let channels = channel_names(&policy);
+        let cluster = if embedded {
+            topics::describe_embedded(settings, &channels, DESCRIBE_TIMEOUT)?
+        } else {
+            checked(settings, &channels)?
+        };
         let engine = engine_settings(settings, &cluster, embedded)?;
         let metrics = Metrics::new();
         let status = Status::new(metrics.clone());
@@ -119,13 +120,24 @@ impl Engine {
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let running = supervisor::start(engine, policy.clone(), bounds, metrics.clone(), status.clone())?;
         let reloading = Arc::new(AtomicBool::new(true));
-        let reload = Reload { settings: settings.clone(), policy, metrics, status, embedded };
+        let reload = Reload {
+            settings: settings.clone(),
+            policy,
+            metrics,
+            status,
+            embedded,
+        };
         let keep_on = reloading.clone();
         let reloader = std::thread::Builder::new()
             .name("policy".to_owned())
             .spawn(move || reload.watch(&keep_on))
             .map_err(|error| format!("a thread cannot be started: {error}"))?;
-        Ok(Self { running, server: Some(server), reloading, reloader: Some(reloader) })
+        Ok(Self {
+            running,
+            server: Some(server),
+            reloading,
+            reloader: Some(reloader),
+        })
     }
 
     fn end(mut self, leave: bool) {
@@ -180,7 +192,9 @@ impl Reload {
                 continue;
             }
             looked = Instant::now();
-            let Ok(text) = read_bounded(&self.settings.policy.file) else { continue };
+            let Ok(text) = read_bounded(&self.settings.policy.file) else {
+                continue;
+            };
             if text == seen {
                 continue;
             }
@@ -202,8 +216,10 @@ impl Reload {
 
     fn load(&self) -> Result<Policy, String> {
         let policy = load_policy(&self.settings.policy.file)?;
-        let (_, problems) = describe(&self.settings, &channel_names(&policy))?;
-        if problems.is_empty() || self.embedded { Ok(policy) } else { Err(problems.join("\n")) }
+        if !self.embedded {
+            checked(&self.settings, &channel_names(&policy))?;
+        }
+        Ok(policy)
     }
 }
 
@@ -217,21 +233,44 @@ fn load_policy(file: &Path) -> Result<Policy, String> {
             }
             Ok(policy)
         }
-        Err(errors) => Err(format!("the policy cannot be used\n{}", errors.to_text(false).trim_end())),
+        Err(errors) => Err(format!(
+            "the policy cannot be used\n{}",
+            errors.to_text(false).trim_end()
+        )),
     }
 }
 
-fn describe(settings: &Settings, channels: &[String]) -> Result<(Cluster, Vec<String>), String> {
+/// The cluster, if it has everything that judging needs.
+fn checked(settings: &Settings, channels: &[String]) -> Result<Cluster, String> {
     let verification = topics::verify(settings, channels, DESCRIBE_TIMEOUT)?;
-    let problems = verification.prevents_run();
-    let problems = problems.iter().map(|problem| format!("{}: {}", problem.topic, problem.problem)).collect();
-    Ok((verification.cluster, problems))
+    let problems: Vec<&str> = verification
+        .prevents_run()
+        .iter()
+        .map(|problem| problem.problem.as_str())
+        .collect();
+    if problems.is_empty() {
+        Ok(verification.cluster)
+    } else {
+        Err(problems.join("\n"))
+    }
 }
 
 fn engine_settings(settings: &Settings, cluster: &Cluster, embedded: bool) -> Result<EngineSettings, String> {
     let mut topics: Vec<(Name, InputKind)> = Vec::new();
-    topics.extend(settings.topics.intents.iter().map(|name| (name.as_str().into(), InputKind::Intents)));
-    topics.extend(settings.topics.engagement.iter().map(|name| (name.as_str().into(), InputKind::Engagement)));
+    topics.extend(
+        settings
+            .topics
+            .intents
+            .iter()
+            .map(|name| (name.as_str().into(), InputKind::Intents)),
+    );
+    topics.extend(
+        settings
+            .topics
+            .engagement
+            .iter()
+            .map(|name| (name.as_str().into(), InputKind::Engagement)),
+    );
     topics.push((settings.topics.reroute.as_str().into(), InputKind::Reroute));
     let first = &settings.topics.intents[0];
     let partition_count = cluster.topics.get(first).map(|topic| topic.partition_count);
@@ -250,11 +289,18 @@ fn engine_settings(settings: &Settings, cluster: &Cluster, embedded: bool) -> Re
             embedded_broker: embedded,
         },
         admin_properties: settings.kafka.client.admin(),
-        inputs: Inputs { topics, partition_count },
+        inputs: Inputs {
+            topics,
+            partition_count,
+        },
         topics: topic_names(settings),
         cluster_id: cluster.cluster_id.clone().unwrap_or_default(),
         store,
-        workers: settings.processing.workers.min(usize::try_from(partition_count).unwrap_or(1)).max(1),
+        workers: settings
+            .processing
+            .workers
+            .min(usize::try_from(partition_count).unwrap_or(1))
+            .max(1),
         commit_interval: Duration::from_millis(settings.processing.commit_interval_ms),
         max_intent_bytes: settings.processing.max_intent_bytes,
         max_batch_records: settings.processing.max_batch_records,
@@ -276,18 +322,16 @@ fn topic_names(settings: &Settings) -> TopicNames {
     }
 }
 
-fn serve(
-    settings: &Settings,
-    metrics: &Arc<Metrics>,
-    status: &Arc<Status>,
-) -> Result<tokio::runtime::Runtime, String> {
+fn serve(settings: &Settings, metrics: &Arc<Metrics>, status: &Arc<Status>) -> Result<tokio::runtime::Runtime, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("http")
         .enable_all()
         .build()
         .map_err(|error| format!("the HTTP server cannot be started: {error}"))?;
-    let listener = runtime.block_on(http::bind(settings.http.listen)).map_err(|error| error.to_string())?;
+    let listener = runtime
+        .block_on(http::bind(settings.http.listen))
+        .map_err(|error| error.to_string())?;
     let (metrics, status) = (metrics.clone(), status.clone());
     runtime.spawn(async move {
         if let Err(error) = http::serve_on(listener, metrics, status, std::future::pending()).await {
@@ -319,13 +363,19 @@ fn bounds_of(policy: &Policy) -> Bounds {
     for selector in policy.exceptions.iter().map(|exception| &exception.governs) {
         divisions_in(selector, &mut divisions);
     }
-    Bounds::new(divisions.iter().map(|name| &**name), policy.channels.iter().map(|channel| &*channel.name))
+    Bounds::new(
+        divisions.iter().map(|name| &**name),
+        policy.channels.iter().map(|channel| &*channel.name),
+    )
 }
 
 fn divisions_in(selector: &Selector, divisions: &mut Vec<Name>) {
     for term in &selector.terms {
         match term {
-            Term::AnyOf { field: Field::Division, patterns } => {
+            Term::AnyOf {
+                field: Field::Division,
+                patterns,
+            } => {
                 divisions.extend(patterns.iter().filter_map(|pattern| match pattern {
                     Pattern::Exact(name) => Some(name.clone()),
                     Pattern::Prefix(_) => None,

@@ -98,7 +98,7 @@ fn summary(policy: &Policy) -> String {
 }
 
 /// One byte more than is allowed is enough to refuse a file, however long it is.
-fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
+pub(super) fn read_bounded(file: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::fs::File::open(file)?
         .take(FILE_BYTES as u64 + 1)

@@ -81,6 +81,15 @@ pub fn verify(settings: &Settings, channels: &[String], timeout: Duration) -> Re
     Ok(Verification { cluster, problems })
 }
 
+/// The partition counts on a broker that has no admin interface: librdkafka's own.
+pub fn describe_embedded(settings: &Settings, channels: &[String], timeout: Duration) -> Result<Cluster, String> {
+    let expected = topic_rules::expected(&settings.topics, channels);
+    let names: Vec<&str> = expected.iter().map(|topic| topic.name.as_str()).collect();
+    Ok(cluster_of(
+        connect(settings)?.describe_without_configs(&names, timeout)?,
+    ))
+}
+
 /// Creates what is missing and waits until it is visible; returns what was created.
 pub fn create(
     settings: &Settings,
@@ -158,11 +167,15 @@ fn connect(settings: &Settings) -> Result<Admin, String> {
 
 fn describe(admin: &Admin, expected: &[ExpectedTopic], timeout: Duration) -> Result<Cluster, String> {
     let names: Vec<&str> = expected.iter().map(|topic| topic.name.as_str()).collect();
+    Ok(cluster_of(admin.describe(&names, timeout)?))
+}
+
+fn cluster_of(facts: ClusterFacts) -> Cluster {
     let ClusterFacts {
         cluster_id,
         broker_count,
         topics,
-    } = admin.describe(&names, timeout)?;
+    } = facts;
     let topics = topics
         .into_iter()
         .map(|(name, facts)| {
@@ -174,11 +187,11 @@ fn describe(admin: &Admin, expected: &[ExpectedTopic], timeout: Duration) -> Res
             (name, description)
         })
         .collect();
-    Ok(Cluster {
+    Cluster {
         cluster_id,
         broker_count,
         topics,
-    })
+    }
 }
 
 fn render_created(created: &[NewTopic], format: Format) -> String {

@@ -192,9 +192,11 @@ impl KafkaProducer {
                 .map_err(|error| self.judge(&error))?;
             element.set_metadata(commit.metadata.as_str());
         }
-        self.producer
-            .send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
-            .map_err(|error| self.judge(&error))?;
+        if offsets.count() > 0 {
+            self.producer
+                .send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
+                .map_err(|error| self.judge(&error))?;
+        }
         self.end()
     }
 

@@ -299,20 +299,7 @@ impl Source for KafkaSource {
     }
 
     fn committed(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Option<Committed>>, SourceError> {
-        let list = list_of(&self.inputs, of, Offset::Invalid)?;
-        let answer = self
-            .consumer()
-            .committed_offsets(list, CALL_TIMEOUT)
-            .map_err(transient)?;
-        in_order(&self.inputs, of, &answer, |offset, metadata| {
-            Ok(match offset {
-                Offset::Offset(offset) => Some(Committed {
-                    offset,
-                    metadata: metadata.to_owned(),
-                }),
-                _ => None,
-            })
-        })
+        committed_of(self.consumer(), &self.inputs, of)
     }
 
     fn leave(&mut self) {
@@ -348,6 +335,65 @@ impl Drop for KafkaSource {
             }
         }
     }
+}
+
+/// Looks at a group's committed offsets without being a member.
+pub struct Onlooker {
+    consumer: BaseConsumer,
+    inputs: Inputs,
+}
+
+impl Onlooker {
+    /// Does not connect yet.
+    ///
+    /// # Errors
+    /// A configuration that librdkafka refuses.
+    pub fn new(settings: &KafkaSettings, inputs: Inputs) -> Result<Self, SourceError> {
+        let mut config = settings.changelog();
+        config.set("group.id", &settings.group_id);
+        Ok(Self {
+            consumer: config.create().map_err(fatal)?,
+            inputs,
+        })
+    }
+
+    /// The committed offset of every input of a partition, in the order of the inputs.
+    ///
+    /// # Errors
+    /// No answer in time.
+    pub fn committed(&self, partition: i32) -> Result<Vec<Option<Committed>>, SourceError> {
+        let of: Vec<_> = (0..self.inputs.topics.len())
+            .map(|topic| (topic as TopicIndex, partition))
+            .collect();
+        committed_of(&self.consumer, &self.inputs, &of)
+    }
+
+    /// A membership that stands for nobody: for a transaction without offsets.
+    ///
+    /// # Errors
+    /// None is to be had.
+    pub fn group(&self) -> Result<Arc<ConsumerGroupMetadata>, SourceError> {
+        let group = self.consumer.group_metadata().map(Arc::new);
+        group.ok_or_else(|| SourceError::Transient("the client knows no group".into()))
+    }
+}
+
+fn committed_of<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    inputs: &Inputs,
+    of: &[(TopicIndex, i32)],
+) -> Result<Vec<Option<Committed>>, SourceError> {
+    let list = list_of(inputs, of, Offset::Invalid)?;
+    let answer = consumer.committed_offsets(list, CALL_TIMEOUT).map_err(transient)?;
+    in_order(inputs, of, &answer, |offset, metadata| {
+        Ok(match offset {
+            Offset::Offset(offset) => Some(Committed {
+                offset,
+                metadata: metadata.to_owned(),
+            }),
+            _ => None,
+        })
+    })
 }
 
 fn poll(

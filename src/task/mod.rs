@@ -17,6 +17,7 @@ pub mod batch;
 pub mod clock;
 pub mod partition;
 pub mod reconcile;
+pub mod repair;
 pub mod restore;
 pub mod supervisor;
 pub mod worker;

@@ -34,6 +34,8 @@ pub struct EngineSettings {
     pub commit_interval: Duration,
     pub max_intent_bytes: usize,
     pub max_batch_records: usize,
+    /// How long a store may lie unused and still be trusted: less than the changelog keeps tombstones.
+    pub trusted_for_ms: i64,
 }
 
 /// How the processor ended.
@@ -47,8 +49,6 @@ pub enum Ended {
     Misconfigured(String),
 }
 
-/// How long a store may lie unused and still be trusted: less than the changelog keeps tombstones (a day).
-const TRUSTED_FOR_MS: i64 = 20 * 3_600_000;
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 const PARTITION_COUNTS_EVERY: Duration = Duration::from_secs(10);
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
@@ -207,7 +207,7 @@ impl Seat {
             commit_interval: settings.commit_interval,
             idle_wait: Duration::from_millis(10),
             barrier_wait: Duration::from_secs(2),
-            trusted_for_ms: TRUSTED_FOR_MS,
+            trusted_for_ms: settings.trusted_for_ms,
             fresh_lineage: Box::new(rand::random),
         };
         let metrics = self.metrics.worker(self.bounds);
