@@ -113,6 +113,22 @@ impl<'a> Case<'a> {
         ends.min()
     }
 
+    /// The next instant at which one of the windows that apply opens or closes.
+    pub fn next_window_change(&self, channel: &'a Name, at_ms: i64) -> Option<i64> {
+        let windows = self.windows(channel, at_ms);
+        let changes = windows.iter().flat_map(|window| {
+            let zones = self.zones.of(&window.zone).iter();
+            zones.filter_map(|zone| {
+                if window.schedule.is_open(at_ms, zone) {
+                    window.schedule.open_until(at_ms, zone)
+                } else {
+                    window.schedule.next_open(at_ms, zone)
+                }
+            })
+        });
+        changes.min()
+    }
+
     /// The next instant after this one at which what conditions read may change by itself.
     pub fn next_change(&self, at_ms: i64) -> Option<i64> {
         facts::next_change(self.policy, self.customer, at_ms)

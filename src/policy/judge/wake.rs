@@ -92,7 +92,10 @@ impl<'a> Case<'a> {
             }
             // Whether it hands over can change only when a hit ends, when a window closes or when a fact changes.
             let ends = hits.iter().filter_map(|hit| hit.outcome.free_at_ms);
-            let changes = [self.open_until(&self.intent.channel, at_ms), self.next_change(at_ms)];
+            let changes = [
+                self.next_window_change(&self.intent.channel, at_ms),
+                self.next_change(at_ms),
+            ];
             let next_ms = ends.chain(changes.into_iter().flatten()).filter(|next| *next > at_ms);
             match next_ms.min() {
                 Some(next_ms) => from_ms = next_ms,

@@ -289,3 +289,16 @@ fn an_approval_is_valid_until_the_first_of_expiry_window_and_channel() {
     intent.expires_at_ms = Some(at(NOON) + HOUR);
     assert_eq!(valid(&policy, &intent), Some(at(NOON) + HOUR));
 }
+
+#[test]
+fn a_fallback_opens_when_a_window_that_hands_over_closes_beside_one_that_is_closed_already() {
+    let rules = vec![
+        only_on(rule("mornings", open_hours(8, 10, 0), DEFER), "email"),
+        only_on(rule("days", open_hours(8, 20, 0), FALLBACK_DEFER), "email"),
+    ];
+    let mut intent = intent("email");
+    intent.fallback_channels = vec![name("push")];
+    let judgement = judged(&policy(rules), &customer("UTC"), &intent, at(NOON));
+    assert_eq!(judgement.wake_at_ms, Some(at("2026-06-10T20:00:00Z")));
+    assert_eq!(judgement.next_eligible_at_ms, Some(at("2026-06-11T08:00:00Z")));
+}

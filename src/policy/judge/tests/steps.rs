@@ -333,7 +333,7 @@ fn competitors_stand_in_one_total_order() {
         change(&mut intent);
         Place::of_intent(&policy, &intent)
     };
-    let mut places = vec![
+    let mut places = [
         place("z", |_| {}),
         place("a", |_| {}),
         place("old", |intent| intent.created_at_ms = -1),
