@@ -246,6 +246,13 @@ fn a_problem_points_at_its_place_behind_letters_of_two_bytes() {
 }
 
 #[test]
+fn a_syntax_error_points_at_its_place_behind_letters_of_two_bytes() {
+    let text = r#""é" in customer.segments && 1 ~ 2"#;
+    let problems = Condition::compile(text, VOCABULARY).unwrap_err();
+    assert_eq!(&text[problems[0].start..problems[0].end], "~");
+}
+
+#[test]
 fn hostile_expressions_are_refused_before_they_hurt() {
     for text in [
         "(".repeat(1_900),
