@@ -2,9 +2,12 @@
 
 pub mod compile;
 pub mod condition;
+pub mod facts;
 pub mod file;
+pub mod judge;
 pub mod judgement;
 pub mod model;
+pub mod order;
 pub mod rules;
 pub mod selector;
 pub mod window;

@@ -34,10 +34,39 @@ pub struct Policy {
     pub index: RuleIndex,
 }
 
+impl Policy {
+    /// The channel with this name.
+    pub fn channel(&self, name: &str) -> Option<&Channel> {
+        self.channels.iter().find(|channel| &*channel.name == name)
+    }
+
+    /// Whether any condition reads what changes with time alone.
+    pub fn depends_on_time(&self) -> bool {
+        let mut clauses = self.channels.iter().flat_map(|channel| &channel.consent);
+        self.index.depends_on_time()
+            || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.depends_on_time()))
+    }
+
+    /// The class that a message with this class name is judged as: undeclared or none, the default class.
+    pub fn class_index(&self, name: Option<&str>) -> usize {
+        name.and_then(|name| self.classes.iter().position(|class| &*class.name == name))
+            .unwrap_or(self.default_class)
+    }
+
+    /// Whether contacts of this class count.
+    pub fn class_counts(&self, name: &str) -> bool {
+        self.classes
+            .get(self.class_index(Some(name)))
+            .is_none_or(|class| class.counts)
+    }
+}
+
 /// Which rules a class obeys, in the order in which they decide: by step, then by id.
 #[derive(Debug)]
 pub struct RuleIndex {
     by_class: Vec<Vec<usize>>,
+    /// Whether any condition reads what changes with time alone.
+    depends_on_time: bool,
 }
 
 impl RuleIndex {
@@ -55,7 +84,16 @@ impl RuleIndex {
                 obeyed.collect()
             })
             .collect();
-        Self { by_class }
+        let depends_on_time = rules.iter().any(Rule::depends_on_time);
+        Self {
+            by_class,
+            depends_on_time,
+        }
+    }
+
+    /// Whether the derived facts have to be computed for the rules at all.
+    pub fn depends_on_time(&self) -> bool {
+        self.depends_on_time
     }
 
     /// Positions in `Policy::rules` of the rules that a class obeys.
@@ -181,12 +219,39 @@ pub struct Rule {
     pub shadow: bool,
 }
 
+impl Rule {
+    /// Whether its guard or its working reads facts that change while nothing happens.
+    pub fn depends_on_time(&self) -> bool {
+        self.kind.depends_on_time() || self.when.as_ref().is_some_and(|when| when.depends_on_time())
+    }
+}
+
 /// What a hit does: a set of actions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OnHit {
     pub fallback: bool,
     pub defer: bool,
     pub suppress: bool,
+}
+
+impl OnHit {
+    /// What a built-in step does that is bound to the channel.
+    pub const CHANNEL_BOUND: Self = Self {
+        fallback: true,
+        defer: false,
+        suppress: true,
+    };
+    /// What a built-in step does that is bound to the customer.
+    pub const SUPPRESS: Self = Self {
+        fallback: false,
+        defer: false,
+        suppress: true,
+    };
+
+    /// Whether suppressing is its only action.
+    pub fn only_suppresses(self) -> bool {
+        !self.fallback && !self.defer
+    }
 }
 
 /// Stops everything that it selects.

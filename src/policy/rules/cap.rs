@@ -1,8 +1,12 @@
 //! `cap`: the contacts in the window are fewer than the limit.
 
-use crate::policy::condition::{Condition, Expression};
-use crate::policy::selector::Field;
-use crate::policy::window::Window;
+use super::{RuleOutcome, View, tally};
+use crate::customer::{Contact, Profile};
+use crate::policy::condition::{Condition, ConditionError, Expression, Facts};
+use crate::policy::model::Rule;
+use crate::policy::selector::{Field, LedgerContact, agree};
+use crate::policy::window::{Sight, Window, free_at};
+use jiff::tz::TimeZone;
 
 /// At most so many contacts in a window.
 #[derive(Debug)]
@@ -35,4 +39,144 @@ pub enum Limit {
     Unlimited,
     /// An integer expression.
     Expression(Expression),
+}
+
+impl Limits {
+    /// The limit that holds; none: unlimited.
+    pub fn resolve(&self, facts: &Facts) -> Result<Option<i64>, ConditionError> {
+        for row in &self.rows {
+            if row.when.test(facts)? {
+                return row.limit.value(facts);
+            }
+        }
+        self.otherwise.value(facts)
+    }
+
+    /// Whether the limit can change while nothing happens.
+    pub fn depends_on_time(&self) -> bool {
+        let rows = self.rows.iter();
+        self.otherwise.depends_on_time()
+            || rows
+                .into_iter()
+                .any(|row| row.when.depends_on_time() || row.limit.depends_on_time())
+    }
+}
+
+impl Limit {
+    fn value(&self, facts: &Facts) -> Result<Option<i64>, ConditionError> {
+        match self {
+            Self::Number(number) => Ok(Some(*number)),
+            Self::Unlimited => Ok(None),
+            Self::Expression(expression) => expression.evaluate(facts).map(Some),
+        }
+    }
+
+    fn depends_on_time(&self) -> bool {
+        matches!(self, Self::Expression(expression) if expression.depends_on_time())
+    }
+}
+
+impl Cap {
+    /// Fewer contacts (or values) than the limit?
+    pub fn evaluate(&self, rule: &Rule, view: &View, zone: &TimeZone) -> Result<RuleOutcome, ConditionError> {
+        let Some(limit) = self.limits.resolve(&view.facts)? else {
+            return Ok(RuleOutcome::PASS);
+        };
+        let sight = self.window.sight(view.at_ms, zone);
+        let outcome = match self.distinct {
+            None => self.count_contacts(rule, view, zone, sight, limit),
+            Some(field) => self.count_values(field, rule, view, zone, sight, limit),
+        };
+        if view.customer.ledger_reaches(sight.from_ms) {
+            return Ok(outcome);
+        }
+        // Contacts are missing that would have to be counted: nobody can say that there is room.
+        Ok(RuleOutcome {
+            passes: false,
+            free_at_ms: None,
+            ..outcome
+        })
+    }
+
+    fn count_contacts(&self, rule: &Rule, view: &View, zone: &TimeZone, sight: Sight, limit: i64) -> RuleOutcome {
+        let seen = || self.seen(rule, view, zone, sight);
+        let count = to_count(seen().count());
+        if count < limit {
+            return self.outcome(view, zone, true, count, limit, None);
+        }
+        let mut leaves: Vec<i64> = seen().map(|contact| self.leaves(view, contact, zone)).collect();
+        let free_at_ms = free_at(&mut leaves, limit);
+        self.outcome(view, zone, false, count, limit, free_at_ms)
+    }
+
+    fn count_values(
+        &self,
+        field: Field,
+        rule: &Rule,
+        view: &View,
+        zone: &TimeZone,
+        sight: Sight,
+        limit: i64,
+    ) -> RuleOutcome {
+        let profile = &view.customer.profile;
+        fn described<'c>(contact: &'c Contact, profile: &'c Profile) -> LedgerContact<'c> {
+            LedgerContact { contact, profile }
+        }
+        // A value leaves with the last contact that has it.
+        let mut values: Vec<(&Contact, i64)> = Vec::new();
+        let mut known = false;
+        for contact in self.seen(rule, view, zone, sight) {
+            let leaves_ms = self.leaves(view, contact, zone);
+            known |= agree(&[field], &view.subject, &described(contact, profile));
+            let same =
+                |value: &(&Contact, i64)| agree(&[field], &described(value.0, profile), &described(contact, profile));
+            match values.iter().position(same) {
+                Some(index) => values[index].1 = values[index].1.max(leaves_ms),
+                None => values.push((contact, leaves_ms)),
+            }
+        }
+        let count = to_count(values.len());
+        let passes = limit > 0 && (known || count < limit);
+        let mut leaves: Vec<i64> = values.into_iter().map(|(_, leaves_ms)| leaves_ms).collect();
+        let free_at_ms = if passes { None } else { free_at(&mut leaves, limit) };
+        self.outcome(view, zone, passes, count, limit, free_at_ms)
+    }
+
+    fn seen<'v>(
+        &'v self,
+        rule: &'v Rule,
+        view: &'v View<'v>,
+        zone: &'v TimeZone,
+        sight: Sight,
+    ) -> impl Iterator<Item = &'v Contact> + 'v {
+        tally::contacts(rule, view, sight.from_ms)
+            .filter(move |contact| sight.exact || self.window.leaves_at(contact.at_ms, zone) > view.at_ms)
+    }
+
+    fn leaves(&self, view: &View, contact: &Contact, zone: &TimeZone) -> i64 {
+        let leaves_ms = self.window.leaves_at(contact.at_ms, zone);
+        leaves_ms.min(tally::given_back_at(view.policy, contact))
+    }
+
+    fn outcome(
+        &self,
+        view: &View,
+        zone: &TimeZone,
+        passes: bool,
+        count: i64,
+        limit: i64,
+        free_at_ms: Option<i64>,
+    ) -> RuleOutcome {
+        RuleOutcome {
+            passes,
+            count: Some(count),
+            limit: Some(limit),
+            bounds: (!passes).then(|| self.window.bounds(view.at_ms, zone)),
+            free_at_ms,
+        }
+    }
+}
+
+fn to_count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

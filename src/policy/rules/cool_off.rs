@@ -1,8 +1,13 @@
 //! `cool-off`: after something happened, silence for a time, or until it is settled.
 
+use super::{RuleOutcome, View, tally};
+use crate::customer::PastEvent;
+use crate::customer::facts::counts_as_delivered;
 use crate::message::EventKind;
-use crate::policy::selector::Selector;
-use crate::policy::window::{Span, ZoneChoice};
+use crate::policy::model::Rule;
+use crate::policy::selector::{Described, LedgerContact, LedgerEvent, Selector, agree};
+use crate::policy::window::{Bounds, Span, ZoneChoice, calendar};
+use jiff::tz::TimeZone;
 
 /// Blocks once `count` matching events lie within `within`.
 #[derive(Debug)]
@@ -43,4 +48,116 @@ pub enum Length {
     Span(Span),
     /// The event's local day is the first; ends when the N-th ends. At least 1.
     CalendarDays(u32),
+}
+
+impl Length {
+    fn after(self, start_ms: i64, zone: &TimeZone) -> i64 {
+        match self {
+            Self::Span(span) => span.after(start_ms, zone),
+            Self::CalendarDays(days) => {
+                let day = calendar::local_day(start_ms, zone);
+                calendar::day_plus(day, i64::from(days.max(1)), zone)
+            }
+        }
+    }
+}
+
+impl CoolOff {
+    /// Is the customer left in peace now?
+    pub fn evaluate(&self, rule: &Rule, view: &View, zone: &TimeZone) -> RuleOutcome {
+        let mut times = Vec::new();
+        for trigger in &self.after {
+            match trigger {
+                Trigger::Event(kind) => self.events_of(*kind, rule, view, zone, &mut times),
+                Trigger::NoResponse(delay) => self.ignored_contacts(*delay, rule, view, zone, &mut times),
+            }
+        }
+        times.sort_unstable();
+        let completions = self.completions(&times, zone);
+        let Some(last_ms) = completions.last().copied() else {
+            return RuleOutcome::PASS;
+        };
+        let free_at_ms = match &self.block {
+            Block::Until { .. } => None,
+            // Months are clamped at their ends: the last event need not be the one that blocks longest.
+            Block::For(length) => completions.iter().map(|at_ms| length.after(*at_ms, zone)).max(),
+        };
+        if free_at_ms.is_some_and(|free_ms| free_ms <= view.at_ms) {
+            return RuleOutcome::PASS;
+        }
+        RuleOutcome {
+            passes: false,
+            count: i64::try_from(times.len()).ok(),
+            limit: Some(i64::from(self.count.max(1))),
+            bounds: Some(Bounds {
+                start_ms: last_ms,
+                end_ms: free_at_ms.unwrap_or(view.at_ms),
+            }),
+            free_at_ms,
+        }
+    }
+
+    /// The events that made the count complete, of the sorted times.
+    fn completions(&self, times: &[i64], zone: &TimeZone) -> Vec<i64> {
+        let count = usize::try_from(self.count.max(1)).unwrap_or(usize::MAX);
+        let rows = times.windows(count);
+        let complete = rows.filter(|row| match self.within {
+            Some(within) => within.after(row[0], zone) > row[count - 1],
+            None => true,
+        });
+        complete.map(|row| row[count - 1]).collect()
+    }
+
+    fn events_of(&self, kind: EventKind, rule: &Rule, view: &View, zone: &TimeZone, times: &mut Vec<i64>) {
+        let customer = view.customer;
+        for (index, event) in customer.events.iter().enumerate() {
+            if event.kind != kind || event.machine || event.at_ms > view.at_ms {
+                continue;
+            }
+            let seen = LedgerEvent {
+                event,
+                contact: event.intent_hash.and_then(|hash| customer.contact_of(hash)),
+                profile: &customer.profile,
+            };
+            if self.counts(&seen, rule, view) && !self.is_settled(event, &customer.events[index + 1..], view, zone) {
+                times.push(event.at_ms);
+            }
+        }
+    }
+
+    fn ignored_contacts(&self, delay: Span, rule: &Rule, view: &View, zone: &TimeZone, times: &mut Vec<i64>) {
+        let customer = view.customer;
+        for contact in tally::contacts(rule, view, i64::MIN) {
+            let at_ms = delay.after(contact.at_ms, zone);
+            let seen = LedgerContact {
+                contact,
+                profile: &customer.profile,
+            };
+            if at_ms <= view.at_ms
+                && counts_as_delivered(contact, view.at_ms, view.policy)
+                && self.counts(&seen, rule, view)
+                && !customer.answered(contact, view.policy)
+            {
+                times.push(at_ms);
+            }
+        }
+    }
+
+    fn counts(&self, seen: &impl Described, rule: &Rule, view: &View) -> bool {
+        self.events.matches(seen) && agree(&rule.per, &view.subject, seen)
+    }
+
+    /// Whether the pairing event came, or the guard ended it. One without an id settles all.
+    fn is_settled(&self, event: &PastEvent, later: &[PastEvent], view: &View, zone: &TimeZone) -> bool {
+        let Block::Until { kind, max } = &self.block else {
+            return false;
+        };
+        let over = max.is_some_and(|max| max.after(event.at_ms, zone) <= view.at_ms);
+        let paired = |other: &PastEvent| {
+            other.kind == *kind
+                && other.at_ms <= view.at_ms
+                && (other.issue_id.is_none() || other.issue_id == event.issue_id)
+        };
+        over || later.iter().any(paired)
+    }
 }

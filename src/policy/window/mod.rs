@@ -100,14 +100,32 @@ impl Window {
         }
     }
 
-    /// Contacts before this instant have certainly left at `at_ms`: lets a scan over a sorted ledger stop early. It may
-    /// be earlier than the true start (months are not of one length), never later.
-    pub fn horizon(&self, at_ms: i64, zone: &TimeZone) -> i64 {
+    /// Which contacts count at `at_ms`, without asking each when it leaves: lets a scan over a sorted ledger stop early.
+    pub fn sight(&self, at_ms: i64, zone: &TimeZone) -> Sight {
         match &self.shape {
-            Shape::Rolling(span) => span.certainly_over_before(at_ms),
-            Shape::Ever => i64::MIN,
-            _ => self.bounds(at_ms, zone).start_ms,
+            Shape::Rolling(Span::Exact { ms }) => Sight::exact(at_ms.saturating_sub(*ms).saturating_add(1)),
+            Shape::Rolling(span @ Span::Months(_)) => Sight {
+                from_ms: span.certainly_over_before(at_ms),
+                exact: false,
+            },
+            Shape::Ever => Sight::exact(i64::MIN),
+            _ => Sight::exact(self.bounds(at_ms, zone).start_ms),
         }
+    }
+}
+
+/// How far back a window sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sight {
+    /// Contacts before this instant have left.
+    pub from_ms: i64,
+    /// Contacts from there on all count; otherwise each has to be asked when it leaves.
+    pub exact: bool,
+}
+
+impl Sight {
+    fn exact(from_ms: i64) -> Self {
+        Self { from_ms, exact: true }
     }
 }
 

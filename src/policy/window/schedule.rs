@@ -9,7 +9,7 @@ use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
 
 const DAY_S: i32 = 86_400;
-/// A schedule repeats every week but for closed dates; more closed days in a row than this are "never".
+/// An offset that changes sooner than this is looked at; a schedule that neither opens nor closes until then never does.
 const SEARCH_DAYS: i64 = 800;
 
 /// A span of local wall-clock time on some days, `[from, to)`.
@@ -92,7 +92,14 @@ impl Schedule {
         self.open.iter().all(Vec::is_empty)
     }
 
+    fn always_open(&self) -> bool {
+        self.open.iter().all(|day| *day == [(0, DAY_S)])
+    }
+
     fn next(&self, at_ms: i64, zone: &TimeZone, wanted: bool) -> Option<i64> {
+        if !wanted && self.closed_on.is_empty() && self.always_open() {
+            return None;
+        }
         let mut from_ms = at_ms;
         let last_ms = at_ms.saturating_add(SEARCH_DAYS * 1000 * i64::from(DAY_S));
         while from_ms <= last_ms {
@@ -116,7 +123,7 @@ impl Schedule {
         let mut date = local.date();
         let day_start_ms = calendar::instant_of(date.to_datetime(jiff::civil::Time::midnight()), &TimeZone::UTC);
         let mut earliest_ms = wall_ms;
-        for day in 0..SEARCH_DAYS {
+        for day in 0..self.days_to_search(date, wanted) {
             let start_ms = day_start_ms.saturating_add(day * 1000 * i64::from(DAY_S));
             let intervals = self.day(date);
             if wanted {
@@ -139,6 +146,27 @@ impl Schedule {
             date = date.tomorrow().ok()?;
         }
         None
+    }
+
+    /// After how many days from `date` on there is nothing new: the weeks repeat, but for the closed dates.
+    fn days_to_search(&self, date: Date, wanted: bool) -> i64 {
+        let first = self.closed_on.partition_point(|closed| *closed < date);
+        let closed = i64::try_from(self.closed_on.len() - first).unwrap_or(0);
+        let week = 8;
+        if wanted {
+            // Each closed date can take away one opening of the week.
+            return (week + 7 * closed).min(SEARCH_DAYS);
+        }
+        match self.closed_on.get(first) {
+            Some(closed) if self.always_open() => {
+                let until = closed.since((jiff::Unit::Day, date));
+                until
+                    .map_or(week, |span| i64::from(span.get_days()) + 1)
+                    .min(SEARCH_DAYS)
+            }
+            None if self.always_open() => 0,
+            _ => week,
+        }
     }
 
     fn day(&self, date: Date) -> &[(i32, i32)] {
