@@ -4,7 +4,7 @@
 use super::compile::{Problem, Vocabulary};
 use super::program::{List, Node, Operation, Read, Relation, TextTest, VARIABLES};
 use crate::message::Name;
-use crate::policy::file::diagnostic::{nearest, one_of};
+use crate::policy::file::diagnostic::{floor_boundary, nearest, one_of};
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators};
 use std::collections::BTreeSet;
 
@@ -622,15 +622,8 @@ impl<'s> Lowering<'s> {
     /// Where an expression stands, in bytes: from its first part to its last.
     fn extent(&self, expression: &IdedExpr) -> Option<(usize, usize)> {
         let own = self.places.offset_for(expression.id).map(|(start, stop)| {
-            let (start, stop) = (start as usize, stop as usize + 1);
-            let byte = |character: usize| {
-                self.text
-                    .char_indices()
-                    .nth(character)
-                    .map_or(self.text.len(), |(at, _)| at)
-            };
-            let start = byte(start);
-            (start, byte(stop).max(start))
+            let start = floor_boundary(self.text, start as usize);
+            (start, floor_boundary(self.text, stop as usize + 1).max(start))
         });
         let parts: Vec<&IdedExpr> = match &expression.expr {
             Expr::Select(select) => vec![&select.operand],

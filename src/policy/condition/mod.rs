@@ -56,11 +56,13 @@ pub struct Expression(Measure);
 type Test = std::sync::Arc<Compiled<bool>>;
 type Measure = std::sync::Arc<Compiled<i64>>;
 
+type Evaluate<T> = Box<dyn Fn(&Facts) -> Result<T, ConditionError> + Send + Sync>;
+
 /// The function that an expression was compiled to.
 struct Compiled<T> {
     source: String,
     time_dependent: bool,
-    evaluate: Box<dyn Fn(&Facts) -> Result<T, ConditionError> + Send + Sync>,
+    evaluate: Evaluate<T>,
 }
 
 impl<T> std::fmt::Debug for Compiled<T> {

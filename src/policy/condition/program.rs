@@ -171,7 +171,7 @@ impl Node {
             Self::Equal(left, right) => Computed::Truth(equal(left.evaluate(scope)?, right.evaluate(scope)?)),
             Self::Order(relation, left, right) => {
                 let ordering = compare(left.evaluate(scope)?, right.evaluate(scope)?)?;
-                Computed::Truth(ordering.is_some_and(|ordering| relation.holds(ordering)))
+                Computed::Truth(relation.holds(ordering))
             }
             Self::Arithmetic(operation, left, right) => {
                 operation.apply(left.evaluate(scope)?, right.evaluate(scope)?)?
@@ -400,11 +400,13 @@ fn equal(left: Computed<'_>, right: Computed<'_>) -> bool {
     }
 }
 
-/// `None`: not comparable (not a number).
-fn compare(left: Computed<'_>, right: Computed<'_>) -> Result<Option<Ordering>, ConditionError> {
+/// What is not a number has no order: that is a failure, as in the reference interpreter, not a silent `false`.
+fn compare(left: Computed<'_>, right: Computed<'_>) -> Result<Ordering, ConditionError> {
     match (left, right) {
-        (Computed::Text(left), Computed::Text(right)) => Ok(Some(left.cmp(right))),
-        (Computed::Int(_) | Computed::Double(_), Computed::Int(_) | Computed::Double(_)) => Ok(numbers(left, right)),
+        (Computed::Text(left), Computed::Text(right)) => Ok(left.cmp(right)),
+        (Computed::Int(_) | Computed::Double(_), Computed::Int(_) | Computed::Double(_)) => {
+            numbers(left, right).ok_or(failed("not a number"))
+        }
         _ => Err(WRONG_TYPE),
     }
 }

@@ -1,7 +1,7 @@
 //! What expressions mean, and that they mean what the reference interpreter of the language says.
 
 use super::*;
-use crate::customer::{Preferences, Profile, Standing};
+use crate::customer::Profile;
 use crate::message::AttributeValue;
 use cel::{Context, Program, Value};
 use proptest::prelude::*;
@@ -75,23 +75,12 @@ fn situation() -> Situation {
         ("staff".into(), AttributeValue::Truth(true)),
         ("tier".into(), AttributeValue::Text("gold".into())),
     ];
-    let customer = Customer {
-        id: "c".into(),
-        standing: Standing::Active,
-        profile: Profile {
-            jurisdiction: Some("FR".into()),
-            segments: vec!["vip".into(), "é-club".into()],
-            attributes,
-            ..Profile::default()
-        },
-        consents: Vec::new(),
-        suppressions: Vec::new(),
-        preferences: Preferences::default(),
-        contacts: Vec::new(),
-        events: Vec::new(),
-        waiting: Vec::new(),
-        remembered: Vec::new(),
-        recent_event_ids: Vec::new(),
+    let mut customer = Customer::new("c".into());
+    customer.profile = Profile {
+        jurisdiction: Some("FR".into()),
+        segments: vec!["vip".into(), "é-club".into()],
+        attributes,
+        ..Profile::default()
     };
     let derived = Derived {
         unanswered: 3,
@@ -243,6 +232,13 @@ fn a_problem_points_at_its_place_behind_letters_of_two_bytes() {
     let problems = Condition::compile(text, VOCABULARY).unwrap_err();
     assert_eq!(&text[problems[0].start..problems[0].end], "customer.unansered");
     assert_eq!(problems[0].suggestion.as_deref(), Some("customer.unanswered"));
+}
+
+#[test]
+fn a_syntax_error_points_at_its_place_behind_letters_of_two_bytes() {
+    let text = r#""é" in customer.segments && 1 ~ 2"#;
+    let problems = Condition::compile(text, VOCABULARY).unwrap_err();
+    assert_eq!(&text[problems[0].start..problems[0].end], "~");
 }
 
 #[test]

@@ -6,6 +6,9 @@ use std::fmt;
 /// More findings than this are counted, not kept: a broken file of a megabyte must not make a report of a gigabyte.
 const KEPT_FINDINGS: usize = 100;
 
+/// Only so many names are compared with a wrong one: a hostile file could declare tens of thousands.
+const COMPARED_NAMES: usize = 1_000;
+
 /// A stretch of the file in bytes, `[start, end)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Span {
@@ -116,6 +119,9 @@ impl Findings {
 
     /// Adds "unknown such-and-such", with the nearest of the known names.
     pub fn unknown<'k>(&mut self, what: &str, name: &str, span: Span, known: impl IntoIterator<Item = &'k str>) {
+        if self.is_full() {
+            return self.error("unknown-name", span, String::new(), String::new());
+        }
         let known: Vec<&str> = known.into_iter().collect();
         let nearest = nearest(name, known.iter().copied());
         let label = match nearest {
@@ -124,6 +130,11 @@ impl Findings {
         };
         let message = format!("unknown {what} `{}`", shortened(name));
         self.push(Diagnostic::error("unknown-name", span, message, label).suggest(nearest));
+    }
+
+    /// Whether further findings are only counted, so that no work is due for their words.
+    pub fn is_full(&self) -> bool {
+        self.items.len() >= KEPT_FINDINGS
     }
 
     /// Whether the file cannot be used.
@@ -188,6 +199,7 @@ pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
     let lower = name.to_lowercase();
     known
         .into_iter()
+        .take(COMPARED_NAMES)
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()),

@@ -65,6 +65,10 @@ impl<'n> Fields<'n> {
             .iter()
             .filter(|entry| !self.asked.contains(&entry.key.as_str()))
         {
+            if findings.is_full() {
+                findings.error("unknown-key", entry.key_span, "", "");
+                continue;
+            }
             let near = nearest(&entry.key, self.asked.iter().copied());
             let label = match near {
                 Some(near) => format!("did you mean `{near}`?"),

@@ -344,7 +344,9 @@ fn weekday_index(name: &str) -> Option<usize> {
 pub fn iana_zone(node: &Node, what: &str, findings: &mut Findings) -> Option<TimeZone> {
     let name = text(node, what, findings)?;
     let found = zone::named(name);
-    if found.is_none() {
+    if found.is_none() && findings.is_full() {
+        findings.error("unknown-name", node.span, "", "");
+    } else if found.is_none() {
         let names: Vec<String> = jiff::tz::TimeZoneDatabase::bundled()
             .available()
             .map(|name| name.to_string())
