@@ -46,7 +46,13 @@ impl Engine for Forbear {
         disk: &MemoryStores,
         policy: &Known,
     ) -> Box<dyn Running> {
-        Box::new(Starting { connection, cluster: cluster.clone(), disk: disk.clone(), policy: compiled(policy), up: None })
+        Box::new(Starting {
+            connection,
+            cluster: cluster.clone(),
+            disk: disk.clone(),
+            policy: compiled(policy),
+            up: None,
+        })
     }
 
     fn copy(&self, disk: &MemoryStores, partition: i32) -> Option<MemorySnapshot> {
@@ -136,7 +142,9 @@ impl Starting {
             )?;
             self.up = Some(worker);
         }
-        self.up.as_mut().ok_or_else(|| worker::WorkerExit::Fatal("no worker".into()))
+        self.up
+            .as_mut()
+            .ok_or_else(|| worker::WorkerExit::Fatal("no worker".into()))
     }
 }
 
