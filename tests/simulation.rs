@@ -14,6 +14,8 @@ mod client_producer;
 mod client_source;
 #[path = "simulation/driver.rs"]
 mod driver;
+#[path = "simulation/engine.rs"]
+mod engine;
 #[path = "simulation/faults.rs"]
 mod faults;
 #[path = "simulation/fleet.rs"]
@@ -130,4 +132,12 @@ fn a_worker_that_breaks_the_protocol_is_found() {
         let (seed, wrong) = failure.unwrap_or_else(|| panic!("{flaw:?} was not found"));
         println!("{flaw:?}: seed {seed}: {}", wrong[0]);
     }
+}
+
+#[test]
+fn the_engine_keeps_every_promise_under_every_seed() {
+    let (first, count) = seeds(1000);
+    let (report, failure) = run_seeds(|| engine::Forbear, first, count);
+    println!("{report:#?}");
+    demand_clean(failure);
 }

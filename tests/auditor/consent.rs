@@ -64,7 +64,7 @@ fn check_barriers(evidence: &Evidence<'_>, findings: &mut Findings) {
             }
             *highest = (*highest).max(*barrier);
             let is_input = names.engagement.iter().any(|name| name == topic);
-            if !is_input || !evidence.input.engagement_has_append_times || decision.verdict == "released" {
+            if !is_input || !evidence.input.engagement_has_append_times || applied_only(decision) {
                 continue;
             }
             let horizon_ms = decision.decided_at_ms.saturating_sub(evidence.input.clock_tolerance_ms);
@@ -83,6 +83,11 @@ fn check_barriers(evidence: &Evidence<'_>, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// What engagement itself brings about is no judgement: it may stand before the barrier is reached.
+fn applied_only(decision: &Decision) -> bool {
+    decision.verdict == "released" || decision.reason == "cancelled"
 }
 
 /// Records by partition, in order.

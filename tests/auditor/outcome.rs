@@ -193,7 +193,10 @@ fn check_suppressed(evidence: &Evidence<'_>, intent: &Intent, terminal: &Termina
     let at = &terminal.at;
     let reason = terminal.reason.as_str();
     let mut broken = |what: &str| findings.add("P6", format!("{at}: {what}"));
-    if !REASONS.contains(&reason) || ["approved", "released", "planned", "held"].contains(&reason) {
+    // `planned` ends an intent that would expire before it may be sent.
+    let never_met = reason == "planned" && intent.expires_at_ms.is_some();
+    let open = ["approved", "released", "planned", "held"].contains(&reason) && !never_met;
+    if !REASONS.contains(&reason) || open {
         return broken("it gives no reason of the closed set");
     }
     let policy = header(terminal.record, "forbear-policy").and_then(|label| evidence.input.policies.get(label));

@@ -304,10 +304,13 @@ impl PlainWorker {
             self.answer(record, &mut batch);
         }
         if taken.is_empty() {
-            Ok(false)
-        } else {
-            self.commit(batch)
+            // The ends that were told are not told again.
+            for (number, (positions, _)) in batch.done {
+                self.tasks.entry(number).and_modify(|task| task.done = positions);
+            }
+            return Ok(false);
         }
+        self.commit(batch)
     }
 
     fn answer(&mut self, record: &Record, batch: &mut Batch) {

@@ -80,6 +80,10 @@ impl<S: Store> Store for FaultyStore<S> {
         self.inner.due(until_ms, most)
     }
 
+    fn hints_after(&self, after: Option<&(i64, String)>, most: usize) -> Result<Vec<(i64, String)>, StoreError> {
+        self.inner.hints_after(after, most)
+    }
+
     fn forget_due(&mut self, hints: &[(i64, String)]) -> Result<(), StoreError> {
         self.writing(|inner| inner.forget_due(hints))
     }
