@@ -10,7 +10,6 @@
 mod envelope;
 mod event;
 mod field;
-mod hash;
 mod intent;
 mod json;
 pub mod limits;
@@ -22,7 +21,6 @@ mod words;
 mod tests;
 
 pub use event::decode_event;
-pub use hash::{endpoint_hash, event_hash, intent_hash};
 pub use intent::decode_intent;
 pub use owner::{murmur2, owner};
 pub use words::is_reserved_header;

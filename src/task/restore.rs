@@ -55,6 +55,8 @@ pub struct Surroundings<'a, Src, Chg, Sto> {
 enum Obstacle {
     /// Tried again soon, without a word to anybody but `/readyz`.
     Wait(String),
+    /// The store failed: it refuses everything until it is opened again.
+    Reopen(String),
     /// The store is not what the changelog says: set aside and rebuilt, once.
     Distrust(&'static str),
     /// Cannot be proven.
@@ -75,7 +77,7 @@ impl From<SourceError> for Obstacle {
 impl From<StoreError> for Obstacle {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(reason) => Self::Wait(reason),
+            StoreError::Unavailable(reason) => Self::Reopen(reason),
             StoreError::Corrupt(_) => Self::Distrust("corrupt"),
         }
     }
@@ -143,6 +145,15 @@ fn overcome<Src: Source, Chg: Changelog, Sto: Stores>(
         Obstacle::Block(reason) => {
             task.block(reason, around.monotonic_ms.saturating_add(RETRY_BLOCKED_MS));
             return Ok(());
+        }
+        Obstacle::Reopen(reason) => {
+            tracing::warn!(
+                partition = task.partition,
+                reason,
+                "the store cannot be used; opening it again soon"
+            );
+            task.store = None;
+            reason
         }
         Obstacle::Wait(reason) => {
             tracing::debug!(partition = task.partition, reason, "restore waits");

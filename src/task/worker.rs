@@ -19,6 +19,7 @@ use crate::task::clock::{Clock, StepWatch, decision_time_ms};
 use crate::task::partition::{Stage, Task};
 use crate::task::restore::{self, Surroundings};
 use crate::verdict::TopicNames;
+use crate::verdict::reroute::{StrayKind, read_stray};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -460,7 +461,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 may_judge: true,
             };
             if single {
-                shrink(task, &mut work);
+                shrink(task, &mut work, &self.settings.inputs);
             }
             works.push(work);
             if single {
@@ -536,6 +537,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             work.may_judge = met;
             if !met {
                 put_back(task, &mut work.intents);
+                hold_rerouted_intents(task, work, &self.settings.inputs);
                 work.due.clear();
                 work.retime.clear();
             }
@@ -913,16 +915,56 @@ fn put_back<S>(task: &mut Task<S>, intents: &mut Vec<Record>) {
     }
 }
 
-/// Leaves one record (or one due customer) in the work; the rest goes back.
-fn shrink<S>(task: &mut Task<S>, work: &mut Work) {
-    let keep_engagement = work.engagement.len().min(1);
-    for record in work.engagement.drain(keep_engagement..).rev() {
+/// Nothing is judged in this batch: where a re-routed intent stands in the re-route topic, that topic has to wait from there
+/// on, because its position moves in one piece. The other topics go on.
+fn hold_rerouted_intents<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs) {
+    let mut held = Vec::new();
+    let mut applied = Vec::with_capacity(work.engagement.len());
+    for record in work.engagement.drain(..) {
+        let waits = !held.is_empty() && is_rerouted(&record, inputs);
+        if waits || is_rerouted_intent(&record, inputs) {
+            held.push(record);
+        } else {
+            applied.push(record);
+        }
+    }
+    work.engagement = applied;
+    for record in held.into_iter().rev() {
         task.engagement.push_front(record);
     }
-    let keep_intents = usize::from(keep_engagement == 0).min(work.intents.len());
+}
+
+fn is_rerouted(record: &Record, inputs: &Inputs) -> bool {
+    inputs.topics[usize::from(record.topic)].1 == InputKind::Reroute
+}
+
+fn is_rerouted_intent(record: &Record, inputs: &Inputs) -> bool {
+    is_rerouted(record, inputs)
+        && read_stray(record.value.as_deref(), &record.headers).is_ok_and(|stray| stray.kind == StrayKind::Intent)
+}
+
+/// Leaves one record (or one due customer) in the work; the rest goes back. What stands before re-routed intents is taken
+/// one by one; they themselves can only be judged with all of the re-route topic behind them.
+fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs) {
+    let first = work.engagement.iter().position(|record| !is_rerouted(record, inputs));
+    let leading = work
+        .engagement
+        .first()
+        .is_some_and(|record| !is_rerouted_intent(record, inputs))
+        .then_some(0);
+    let mut kept = work.engagement.len();
+    if let Some(index) = leading.or(first) {
+        let record = work.engagement.remove(index);
+        for rest in work.engagement.drain(..).rev() {
+            task.engagement.push_front(rest);
+        }
+        work.engagement.push(record);
+        kept = 1;
+    }
+    let keep_intents = usize::from(kept == 0).min(work.intents.len());
     let mut rest = work.intents.split_off(keep_intents);
     put_back(task, &mut rest);
-    if keep_engagement + keep_intents > 0 {
+    if kept + keep_intents > 0 {
         work.due.clear();
     }
     work.retime.clear();
