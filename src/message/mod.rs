@@ -53,7 +53,7 @@ pub struct Intent {
     pub tags: Vec<Name>,
     /// Key of redundant offers.
     pub offer: Option<Name>,
-    /// The address on the requested channel. Never logged; kept in state only as [`endpoint_hash`].
+    /// The address on the requested channel. Never logged; kept in state only as [`crate::customer::endpoint_hash`].
     pub endpoint: Option<Name>,
     pub fallback_channels: Vec<Name>,
     /// 0 to 1000.
