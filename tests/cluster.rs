@@ -1,0 +1,17 @@
+//! Processes of the real binary on a real Kafka, with faults: kill -9, frozen and fenced processes, a broker that dies, lost
+//! and stale state, bad records, policies that change. Every test ends at rest: lag 0, every partition running, nothing
+//! deferred, and the promises recomputed from the topics alone.
+
+#[path = "auditor/mod.rs"]
+mod auditor;
+#[path = "cluster/crashes.rs"]
+mod crashes;
+mod harness;
+#[path = "cluster/load.rs"]
+mod load;
+#[path = "cluster/member.rs"]
+mod member;
+#[path = "cluster/policies.rs"]
+mod policies;
+#[path = "cluster/scene.rs"]
+mod scene;
