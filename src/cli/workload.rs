@@ -701,9 +701,9 @@ mod tests {
             3_000,
         ) {
             match record.feed {
-                Feed::Engagement => introduced.insert(record.key.clone()),
-                Feed::Intents => !introduced.contains(&record.key) && panic!("an intent before the profile"),
-            };
+                Feed::Engagement => _ = introduced.insert(record.key.clone()),
+                Feed::Intents => assert!(introduced.contains(&record.key), "an intent before the profile"),
+            }
         }
         assert!(introduced.len() > 10);
     }
