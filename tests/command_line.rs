@@ -2,6 +2,8 @@
 
 use assert_cmd::Command;
 
+const STARTER: &str = include_str!("../deploy/policies/starter.yaml");
+
 fn forbear(arguments: &[&str]) -> std::process::Output {
     let mut command = Command::cargo_bin("forbear").expect("the binary");
     command.args(arguments).env_clear().output().expect("it runs")
@@ -88,6 +90,95 @@ fn wrong_settings_are_all_named_at_once() {
         text(&output.stderr),
         "error: htp is not a setting; did you mean http?\nerror: processing.workers must be a whole number from 1 to 64\n"
     );
+}
+
+/// A settings file for a cluster that is not there, a policy beside it, and whatever else is to stand in the settings.
+fn installation(policy: &str, more_settings: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let policy_file = directory.path().join("policy.yaml");
+    let settings_file = directory.path().join("forbear.toml");
+    std::fs::write(&policy_file, policy).expect("a file");
+    let settings = format!(
+        "[policy]\nfile = {:?}\n[kafka]\nbootstrap-servers = \"127.0.0.1:1\"\n{more_settings}",
+        policy_file.display().to_string()
+    );
+    std::fs::write(&settings_file, settings).expect("a file");
+    let settings_file = settings_file.display().to_string();
+    (directory, settings_file)
+}
+
+#[test]
+fn a_bad_policy_ends_the_run_with_file_line_and_column() {
+    let policy = STARTER.replace("gap: 4h", "gap: 4m");
+    let (directory, config) = installation(&policy, "");
+    let output = forbear(&["run", "--config", &config]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    let line = policy
+        .lines()
+        .position(|line| line.contains("gap: 4m"))
+        .expect("it is there")
+        + 1;
+    let column = policy
+        .lines()
+        .nth(line - 1)
+        .and_then(|line| line.find("4m"))
+        .expect("it is there")
+        + 1;
+    let place = format!("{}:{line}:{column}", directory.path().join("policy.yaml").display());
+    assert!(
+        error.starts_with("error: the policy cannot be used\nerror[duration]: "),
+        "{error}"
+    );
+    assert!(error.contains(&place), "{place} is not in\n{error}");
+    assert!(error.contains("`4min` for minutes"), "{error}");
+    assert!(!error.contains("error: error"), "{error}");
+}
+
+#[test]
+fn a_missing_policy_is_a_sentence_on_standard_error() {
+    let (directory, config) = installation(STARTER, "");
+    std::fs::remove_file(directory.path().join("policy.yaml")).expect("it was there");
+    let output = forbear(&["run", "--config", &config]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.starts_with("error: cannot read the policy "), "{error}");
+    assert!(error.contains("policy.yaml: No such file or directory"), "{error}");
+}
+
+/// Whatever is wrong, and however much is logged.
+#[test]
+fn no_secret_is_ever_shown() {
+    const PASSWORD: &str = "open-sesame-31";
+    let directory = tempfile::tempdir().expect("a directory");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, PASSWORD).expect("a file");
+    let from_file = format!("\"sasl.password\" = \"file:{}\"", secret.display());
+    let inline = format!("\"sasl.password\" = \"{PASSWORD}\"");
+    let sasl = "\"security.protocol\" = \"SASL_PLAINTEXT\"\n\"sasl.username\" = \"ali\"";
+    for (password, mechanism, more) in [
+        (&inline, "PLAIN", ""),
+        (&from_file, "PLAIN", ""),
+        (&inline, "NO-SUCH-MECHANISM", ""),
+        (&inline, "PLAIN", "\"sasl.pasword\" = \"open-sesame-31\""),
+        (&inline, "PLAIN", "\"session.timeout.ms\" = \"open-sesame-31\""),
+    ] {
+        let client = format!("[kafka.client]\n{sasl}\n{password}\n\"sasl.mechanisms\" = \"{mechanism}\"\n{more}\n");
+        let (_directory, config) = installation(STARTER, &format!("{client}[log]\nlevel = \"trace\"\n"));
+        for command in [&["run"][..], &["topics", "verify"], &["topics", "create"]] {
+            let mut arguments = command.to_vec();
+            arguments.extend(["--config", &config]);
+            let output = forbear(&arguments);
+            assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+            let shown = text(&[output.stdout, output.stderr].concat());
+            assert!(shown.contains("error: "), "{shown}");
+            assert!(!shown.contains(PASSWORD), "{shown}");
+            if !more.contains("pasword") {
+                continue;
+            }
+            assert!(shown.contains("did you mean \"sasl.password\"?"), "{shown}");
+        }
+    }
 }
 
 #[test]
