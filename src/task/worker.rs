@@ -381,14 +381,22 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             "retention removed intents before they were judged; going on after them"
         );
         self.metrics.shared().lost_intents(&name, 1);
-        task.intents.retain(|record| record.topic != topic);
-        task.reached[usize::from(topic)] = None;
-        let positions: Vec<StartAt> = task
+        // What was reached stays: marker and offsets go on naming it until something newer is read, which is all that there
+        // is from the beginning on.
+        let mut positions: Vec<StartAt> = task
             .reached
             .iter()
             .map(|reached| reached.map_or(StartAt::Beginning, StartAt::Offset))
             .collect();
-        tolerate(self.source.start(partition, &positions))
+        positions[usize::from(topic)] = StartAt::Beginning;
+        match self.source.start(partition, &positions) {
+            Err(SourceError::Transient(reason)) => {
+                tracing::warn!(partition, reason, "the partition could not be moved on: it recovers");
+                task.recover();
+                Ok(())
+            }
+            outcome => outcome.map_err(WorkerExit::from),
+        }
     }
 
     fn trusted_time(&mut self) -> Option<i64> {
