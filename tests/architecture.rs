@@ -216,7 +216,10 @@ fn holds(rule: fn(&[File]) -> Vec<String>, folder: &str, violation: (&str, &str)
     assert!(files.len() > 4, "{folder} has files");
     assert_eq!(rule(&files), Vec::<String>::new());
     let (path, text) = violation;
-    assert!(!rule(&[File::new(path, text)]).is_empty(), "a violation is seen: {text}");
+    assert!(
+        !rule(&[File::new(path, text)]).is_empty(),
+        "a violation is seen: {text}"
+    );
 }
 
 #[test]
