@@ -29,7 +29,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this long in one commit the outcome is treated as unknown.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
 /// Start of a producer: may wait for the coordinator to load and for a predecessor's transaction to be settled.
-const INITIALISE_DEADLINE: Duration = Duration::from_secs(30);
+const INITIALISE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Since when (milliseconds of the process's monotonic clock) a worker has been inside a transactional call; 0: it is not.
 /// `send_offsets_to_transaction` ignores its time-out, so a watchdog outside looks at this and ends the process.

@@ -97,13 +97,14 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             topic = &*name,
             "retention removed intents before they were judged; going on after them"
         );
-        // What was read of them is buffered and will be judged; where the log begins now, the next poll tells.
-        task.reached[usize::from(topic)] = None;
-        let positions: Vec<StartAt> = task
+        // What was reached stays: marker and offsets go on naming it until something newer is read, which is all that there
+        // is from the beginning on. A transaction that named no offset for the topic would block the next restore.
+        let mut positions: Vec<StartAt> = task
             .reached
             .iter()
             .map(|reached| reached.map_or(StartAt::Beginning, StartAt::Offset))
             .collect();
+        positions[usize::from(topic)] = StartAt::Beginning;
         match self.source.start(partition, &positions) {
             Ok(()) => self.metrics.shared().lost_intents(&name, 1),
             // A position is reported lost once: only from the start on can it be found again.
