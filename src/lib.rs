@@ -27,7 +27,8 @@
 //! | [`serve`] | metrics, health, log: reads status, never drives | axum, prometheus |
 //! | [`cli`] | commands, settings, demo, generator | all |
 //!
-//! To read the code, begin with `task/worker.rs` (`Worker::turn`), go on with `task/batch.rs` (`prepare`) and `verdict/step.rs`.
+//! To read the code, begin with `task/worker.rs` (`Worker::turn`), and follow one batch: `task/reading.rs`, `task/barrier.rs`,
+//! `task/batch.rs`, `verdict/step.rs`, `commit/kafka.rs`, `task/closing.rs`; or `task/recovery.rs`, where it was not clean.
 //! The interfaces to the world are three traits: [`intake::source::Source`], [`commit::log::Producer`] with
 //! [`commit::log::Changelog`], and [`store::Store`]. Kafka and RocksDB implement them, and so do an in-memory log and store in
 //! `tests/simulation`: the loop is the same code on both.
