@@ -27,7 +27,8 @@
 //! | [`serve`] | metrics, health, log: reads status, never drives | axum, prometheus |
 //! | [`cli`] | commands, settings, demo, generator | all |
 //!
-//! To read the code, begin with `task/worker.rs` (`Worker::turn`), go on with `task/batch.rs` (`prepare`) and `verdict/step.rs`.
+//! To read the code, begin with `task/worker.rs` (`Worker::turn`), and follow one batch: `task/reading.rs`, `task/barrier.rs`,
+//! `task/batch.rs`, `verdict/step.rs`, `commit/kafka.rs`, `task/closing.rs`; or `task/recovery.rs`, where it was not clean.
 //! The interfaces to the world are three traits: [`intake::source::Source`], [`commit::log::Producer`] with
 //! [`commit::log::Changelog`], and [`store::Store`]. Kafka and RocksDB implement them, and so do an in-memory log and store in
 //! `tests/simulation`: the loop is the same code on both.
@@ -82,8 +83,8 @@
 //! | a store that is corrupt, foreign, too old or ahead | set aside, rebuilt from the changelog, once; then blocked |
 //! | marker and offsets disagree | rebuilt once; then blocked, and `forbear repair` is the way out |
 //! | disk full | that store fails and is opened again until it works; nothing is judged for it |
-//! | a record that the log refuses, twice | batches shrink to one record, and that one becomes a dead letter |
-//! | a panic in a step | the record becomes a dead letter; one that was waiting blocks its partition |
+//! | the log refuses a batch | batches are halved until one record is refused on its own, twice: that one becomes a dead letter |
+//! | a panic in a step | what it was about becomes a dead letter: the record, or what waits for that customer |
 //! | the wall clock jumps more than 5 s | nothing is judged until it is set back or the process is restarted |
 //! | a hanging transaction | named in `/readyz` and in a metric; the partitions behind it wait, the others go on |
 //! | the partition count changes | the process exits with 1; the marker refuses a later start |

@@ -1,4 +1,4 @@
-//! What is wrong with topics, and what is only worth saying.
+//! What is found wrong with the topics of a cluster, and what is made.
 
 use super::*;
 use crate::cli::settings::Settings;

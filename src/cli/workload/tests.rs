@@ -1,4 +1,4 @@
-//! What the workload promises: its counts, its order, its rates.
+//! The synthetic load is what its plan says.
 
 use super::*;
 use std::collections::HashSet;
