@@ -127,46 +127,57 @@ pub fn due<E>(
     read: Read<E>,
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
-    let now_ms = context.stamp.decided_at_ms;
-    let released = customer.release_unconfirmed(now_ms, context.policy);
-    publish_releases(context, customer, &released, None, effects);
-    for waiting in customer.due_waiting(now_ms) {
-        with_record(
-            context,
-            customer,
-            &waiting,
-            read,
-            effects,
-            |subject, customer, effects| {
-                judge_again(context, customer, &waiting, &subject, effects);
-            },
-        )?;
+    release_due(context, customer, effects);
+    for waiting in customer.due_waiting(context.stamp.decided_at_ms) {
+        judge_waiting(context, customer, &waiting, read, effects)?;
     }
     Ok(())
 }
 
-/// Ends whatever of the customer's queue is due as dead letters: it was tried, and it cannot be judged or written.
+/// The first half of [`due`]: gives back contacts that nobody reported on in time. The queue may be due by it.
+pub fn release_due(context: &StepContext, customer: &mut Customer, effects: &mut Effects) {
+    let released = customer.release_unconfirmed(context.stamp.decided_at_ms, context.policy);
+    publish_releases(context, customer, &released, None, effects);
+}
+
+/// The second half of [`due`], for one waiting intent.
+///
+/// # Errors
+/// As for [`arrival`].
+pub fn judge_waiting<E>(
+    context: &StepContext,
+    customer: &mut Customer,
+    waiting: &Waiting,
+    read: Read<E>,
+    effects: &mut Effects,
+) -> Result<(), LoadError<E>> {
+    with_record(
+        context,
+        customer,
+        waiting,
+        read,
+        effects,
+        |subject, customer, effects| {
+            judge_again(context, customer, waiting, &subject, effects);
+        },
+    )
+}
+
+/// Ends a waiting intent as a dead letter: it was tried, and it cannot be judged or written.
 ///
 /// # Errors
 /// As for [`arrival`].
 pub fn give_up<E>(
     context: &StepContext,
     customer: &mut Customer,
+    waiting: &Waiting,
     reason: &Malformed,
     read: Read<E>,
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
-    for waiting in customer.due_waiting(context.stamp.decided_at_ms) {
-        let body = customer.waiting_body(&waiting.decision, read)?;
-        bury_waiting(
-            context,
-            customer,
-            &waiting,
-            &body.unwrap_or_else(no_body),
-            reason,
-            effects,
-        );
-    }
+    let body = customer.waiting_body(&waiting.decision, read)?;
+    let body = body.unwrap_or_else(no_body);
+    bury_waiting(context, customer, waiting, &body, reason, effects);
     Ok(())
 }
 
