@@ -97,13 +97,14 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             topic = &*name,
             "retention removed intents before they were judged; going on after them"
         );
-        // What was read of them is buffered and will be judged; where the log begins now, the next poll tells.
-        task.reached[usize::from(topic)] = None;
-        let positions: Vec<StartAt> = task
+        // What was read of them is buffered and will be judged. The position stays where it is until the next record (or the
+        // end) is read: a transaction without it would leave an offset behind that agrees with no marker.
+        let mut positions: Vec<StartAt> = task
             .reached
             .iter()
             .map(|reached| reached.map_or(StartAt::Beginning, StartAt::Offset))
             .collect();
+        positions[usize::from(topic)] = StartAt::Beginning;
         match self.source.start(partition, &positions) {
             Ok(()) => self.metrics.shared().lost_intents(&name, 1),
             // A position is reported lost once: only from the start on can it be found again.
@@ -148,9 +149,6 @@ fn work_of<S: Store>(
     limit: Option<usize>,
     inputs: &Inputs,
 ) -> Result<Option<Work>, StoreError> {
-    if !task.knows_where_it_is() {
-        return Ok(None);
-    }
     let now_ms = match decision_time_ms(wall_ms, task.now_ms) {
         Ok(now_ms) => now_ms,
         Err(behind_ms) => {
@@ -202,7 +200,8 @@ pub(super) fn put_back<S>(task: &mut Task<S>, intents: &mut Vec<Record>) {
 
 /// Leaves at most so many records (or else due customers, or else queues to be timed anew) in the work; the rest goes back. Engagement is applied without judging
 /// anybody, so that it is never blamed for an intent. Re-routed intents can only be judged with all of their topic behind
-/// them: where nothing else is left, so many of them are judged, and the others are sent round again.
+/// them: where nothing else is left, so many of them are judged, and the others are sent round
+/// again; queues that they come by wait for a batch of their own.
 fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) {
     let mut rest = Vec::new();
     let mut kept = Vec::new();
@@ -226,6 +225,7 @@ fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) 
     } else if !rest.is_empty() {
         work.engagement = rest;
         work.rerouted_at_most = most;
+        work.due_at_most = 0;
     } else {
         let others = intents.split_off(most.min(intents.len()));
         work.intents = std::mem::replace(&mut intents, others);

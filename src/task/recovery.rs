@@ -121,7 +121,6 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
 
     /// A batch was taken: the next one may be larger.
     pub(super) fn acquit(&mut self) {
-        self.suspect = None;
         let doubled = self.batch_limit.map(|limit| limit.saturating_mul(2));
         self.batch_limit = doubled.filter(|limit| *limit < self.settings.batch_records);
     }

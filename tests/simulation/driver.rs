@@ -346,7 +346,8 @@ fn come_to_rest<E: Engine>(fleet: &Rc<Fleet<E>>, names: &TopicNames, step_ms: i6
     let settled = fleet.cluster.lock().broker.group.is_settled();
     let lag = lag(fleet, names);
     Err(vec![format!(
-        "liveness: the fleet does not come to rest (group settled: {settled}, behind: {lag:?})"
+        "liveness: the fleet does not come to rest (group settled: {settled}, behind: {lag:?}, {:?})",
+        fleet.describe()
     )])
 }
 

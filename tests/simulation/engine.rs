@@ -157,6 +157,26 @@ impl Running for Starting {
         self.policy.store(compiled(policy));
     }
 
+    fn describe(&self) -> String {
+        let tasks = self.up.iter().flat_map(ForbearWorker::tasks);
+        let tasks: Vec<String> = tasks
+            .map(|task| {
+                format!(
+                    "{} {:?} {:?} seq {} deferred {} retiming {} buffered {}+{}",
+                    task.partition,
+                    task.stage,
+                    task.obstacle,
+                    task.seq,
+                    task.deferred,
+                    task.retiming.is_some(),
+                    task.engagement.len(),
+                    task.intents.len(),
+                )
+            })
+            .collect();
+        tasks.join(", ")
+    }
+
     fn complaints(&self) -> Vec<String> {
         let running = self
             .up

@@ -29,6 +29,8 @@ pub trait Running {
     fn turn(&mut self) -> Turned;
     /// Another policy holds from the next turn on.
     fn adopt(&mut self, policy: &Known);
+    /// Where its partitions stand, for whoever looks into a seed.
+    fn describe(&self) -> String;
     /// What is wrong with its state while nothing moves.
     fn complaints(&self) -> Vec<String>;
 }
@@ -286,6 +288,15 @@ impl<E: Engine> Fleet<E> {
             _ => None,
         };
         self.seats.iter().filter_map(frozen).collect()
+    }
+
+    pub fn describe(&self) -> Vec<String> {
+        let says = |seat: &Seat| match &*seat.state.borrow() {
+            State::Up { running, .. } => format!("{}: {}", seat.instance, running.describe()),
+            State::Down { .. } => format!("{}: down", seat.instance),
+            State::Gone => format!("{}: gone", seat.instance),
+        };
+        self.seats.iter().map(says).collect()
     }
 
     /// What the workers say of themselves while nothing moves.

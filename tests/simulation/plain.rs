@@ -116,6 +116,10 @@ impl Running for PlainWorker {
         self.policy_text = Some(policy.text);
     }
 
+    fn describe(&self) -> String {
+        format!("{} partitions", self.tasks.len())
+    }
+
     fn complaints(&self) -> Vec<String> {
         Vec::new()
     }
