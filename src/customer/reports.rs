@@ -176,7 +176,19 @@ fn same_entry(one: &Suppression, other: &Suppression) -> bool {
                 ..
             },
         ) => one == other && one_hash == other_hash,
-        (Suppression::Channel { channel: one, .. }, Suppression::Channel { channel: other, .. }) => one == other,
+        // Each bounce that names no address stands for the one that was known then: a later one must not set it free.
+        (
+            Suppression::Channel {
+                channel: one,
+                known_endpoint_hash: one_hash,
+                ..
+            },
+            Suppression::Channel {
+                channel: other,
+                known_endpoint_hash: other_hash,
+                ..
+            },
+        ) => one == other && one_hash == other_hash,
         _ => false,
     }
 }

@@ -149,9 +149,6 @@ fn work_of<S: Store>(
     limit: Option<usize>,
     inputs: &Inputs,
 ) -> Result<Option<Work>, StoreError> {
-    if !task.knows_where_it_is() {
-        return Ok(None);
-    }
     let now_ms = match decision_time_ms(wall_ms, task.now_ms) {
         Ok(now_ms) => now_ms,
         Err(behind_ms) => {
@@ -163,10 +160,13 @@ fn work_of<S: Store>(
     let Some(store) = &task.store else { return Ok(None) };
     let due = store.due(now_ms, limit.unwrap_or(DUE_AT_MOST).min(DUE_AT_MOST))?;
     let retime = match &task.retiming {
-        Some(retiming) if limit.is_none() => store.hints_after(retiming.after.as_ref(), RETIME_AT_MOST)?,
-        _ => Vec::new(),
+        Some(retiming) => {
+            let most = limit.unwrap_or(RETIME_AT_MOST).min(RETIME_AT_MOST);
+            store.hints_after(retiming.after.as_ref(), most)?
+        }
+        None => Vec::new(),
     };
-    if limit.is_none() && retime.is_empty() {
+    if retime.is_empty() {
         task.retiming_is_over();
     }
     let moved = task.reached != task.committed;
@@ -183,6 +183,7 @@ fn work_of<S: Store>(
         due,
         retime,
         may_judge: true,
+        due_at_most: limit.unwrap_or(usize::MAX),
         rerouted_at_most: usize::MAX,
     };
     if let Some(limit) = limit {
@@ -197,9 +198,10 @@ pub(super) fn put_back<S>(task: &mut Task<S>, intents: &mut Vec<Record>) {
     }
 }
 
-/// Leaves at most so many records (or due customers) in the work; the rest goes back. Engagement is applied without judging
+/// Leaves at most so many records (or else due customers, or else queues to be timed anew) in the work; the rest goes back. Engagement is applied without judging
 /// anybody, so that it is never blamed for an intent. Re-routed intents can only be judged with all of their topic behind
-/// them: where nothing else is left, so many of them are judged, and the others are sent round again.
+/// them: where nothing else is left, so many of them are judged, and the others are sent round
+/// again; queues that they come by wait for a batch of their own.
 fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) {
     let mut rest = Vec::new();
     let mut kept = Vec::new();
@@ -213,7 +215,6 @@ fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) 
             kept.push(record);
         }
     }
-    work.retime.clear();
     let mut intents = work.intents.split_off(0);
     if !kept.is_empty() {
         work.may_judge = false;
@@ -224,6 +225,7 @@ fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) 
     } else if !rest.is_empty() {
         work.engagement = rest;
         work.rerouted_at_most = most;
+        work.due_at_most = 0;
     } else {
         let others = intents.split_off(most.min(intents.len()));
         work.intents = std::mem::replace(&mut intents, others);
@@ -231,5 +233,8 @@ fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) 
     put_back(task, &mut intents);
     if !work.engagement.is_empty() || !work.intents.is_empty() {
         work.due.clear();
+    }
+    if !work.engagement.is_empty() || !work.intents.is_empty() || !work.due.is_empty() {
+        work.retime.clear();
     }
 }

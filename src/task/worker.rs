@@ -100,7 +100,7 @@ pub struct Worker<L: Log, S: Stores, C: Clock> {
     pub(super) poisoned: HashSet<Culprit>,
     /// How many records may be tried at once since the log refused a batch; none: as many as there are.
     pub(super) batch_limit: Option<usize>,
-    /// What was refused on its own once.
+    /// What was refused on its own once, last; whatever else was committed since.
     pub(super) suspect: Option<Culprit>,
     producer_retry_at_ms: i64,
     pub(super) lag_at_ms: i64,

@@ -65,7 +65,17 @@ fn trigger(node: &Node, context: &mut Context<'_>) -> Option<Trigger> {
         fields.close(&mut context.findings);
         return scalar::positive_span(silence?, "`no-response`", &mut context.findings).map(Trigger::NoResponse);
     }
-    scalar::word(node, "event", EVENTS, &mut context.findings).map(Trigger::Event)
+    let kind = scalar::word(node, "event", EVENTS, &mut context.findings)?;
+    if !remembered_as_event(kind) {
+        context.findings.error(
+            "cool-off",
+            node.span,
+            "no cool-off can come after this event: it is a state of a contact, or sets something",
+            "expected something that the customer did, such as `complained` or `clicked`",
+        );
+        return None;
+    }
+    Some(Trigger::Event(kind))
 }
 
 /// `for`, or `until` and `max`.
