@@ -110,6 +110,15 @@ impl Engine {
             checked(settings, &channels)?
         };
         let engine = engine_settings(settings, &cluster, embedded)?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            policy = &*policy.label,
+            partitions = engine.inputs.partition_count,
+            workers = engine.workers,
+            instance = settings.kafka.instance_id,
+            http = %settings.http.listen,
+            "forbear starts"
+        );
         let metrics = Metrics::new();
         let status = Status::new(metrics.clone());
         tell_policy(&metrics, &status, &policy);
@@ -191,7 +200,8 @@ impl Reload {
             let Ok(text) = read_bounded(&self.settings.policy.file) else {
                 continue;
             };
-            if text == seen && !again_at.is_some_and(|at| at <= Instant::now()) {
+            let is_due_again = again_at.is_some_and(|at| at <= Instant::now());
+            if text == seen && !is_due_again {
                 continue;
             }
             seen = text;

@@ -81,8 +81,8 @@ enum Command {
     #[command(
         after_help = "Example:\n  forbear repair --config forbear.toml --partition 3 --accept marker",
         long_about = "Get a partition going again whose state could not be proven.\n\n\
-                      Stop every instance first. /readyz and the log say which partition is blocked, and why. What was done is \
-                      written to the decisions topic."
+                      /readyz and the log say which partition is blocked, and why. The instance that holds it finds the repair by \
+                      itself, within seconds. What was done is written to the decisions topic."
     )]
     Repair(RepairArguments),
     /// Write a synthetic, seeded load of intents and engagement to a cluster

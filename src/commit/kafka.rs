@@ -7,8 +7,9 @@ use crate::commit::log::{
     Changelog, ChangelogEntry, ChangelogPolled, CommitError, Log, Outgoing, Producer, Transaction,
 };
 use crate::commit::raw::{self, RawError};
+use crate::intake::answers::transient;
 use crate::intake::client::KafkaSettings;
-use crate::intake::kafka::{KafkaSource, StatisticsSink, transient};
+use crate::intake::kafka::{KafkaSource, StatisticsSink};
 use crate::intake::queue::{NativeClient, Queue};
 use crate::intake::source::{Inputs, SourceError};
 use rdkafka::bindings as sys;
@@ -111,7 +112,7 @@ struct Report {
 impl ClientContext for Deliveries {
     fn stats_raw(&self, statistics: &[u8]) {
         if let (Some(sink), Ok(text)) = (&self.statistics, std::str::from_utf8(statistics)) {
-            sink(text);
+            sink("producer", text);
         }
     }
 }

@@ -18,7 +18,7 @@ pub const CONTACTS_AT_MOST: usize = 5_000;
 /// As far back as the ledger has to be exact for the customer to be judged at all. A window that reaches further asks
 /// [`Customer::ledger_reaches`].
 pub const EXACT_AGE_MS: i64 = 400 * DAY_MS;
-/// Events older than this are forgotten.
+/// Opens and clicks older than this are forgotten; other events after ten years.
 pub const EVENT_AGE_MS: i64 = EXACT_AGE_MS;
 /// Events at most.
 pub const EVENTS_AT_MOST: usize = 512;
@@ -109,9 +109,15 @@ impl Customer {
     }
 
     fn trim_events(&mut self, now_ms: i64) {
-        let oldest_ms = now_ms.saturating_sub(EVENT_AGE_MS);
-        let aged = self.events.partition_point(|event| event.at_ms <= oldest_ms);
-        self.events.drain(..aged);
+        // Opens and clicks fill a year's cool-offs; what tells more is kept as long as the contacts are.
+        self.events.retain(|event| {
+            let age_ms = if worth(event) == WORTH_MOST {
+                CONTACT_AGE_MS
+            } else {
+                EVENT_AGE_MS
+            };
+            event.at_ms > now_ms.saturating_sub(age_ms)
+        });
         while self.events.len() > EVENTS_AT_MOST {
             // The least telling first: what machines opened, then opens, then clicks, then the rest; the oldest of them.
             let least = self

@@ -25,6 +25,7 @@ impl KafkaSettings {
     /// needs them), and memory is bounded: with one queue a partition, the default would be 64 MiB for each of them.
     pub fn consumer(&self, worker: usize) -> ClientConfig {
         let mut config = self.base(&self.consumer_properties);
+        set_default(&mut config, "statistics.interval.ms", "5000");
         set_default(&mut config, "session.timeout.ms", "15000");
         set_default(&mut config, "heartbeat.interval.ms", "3000");
         set_default(&mut config, "max.poll.interval.ms", "45000");
@@ -49,6 +50,7 @@ impl KafkaSettings {
             "transaction.timeout.ms",
             &TRANSACTION_TIMEOUT_MS.to_string(),
         );
+        set_default(&mut config, "statistics.interval.ms", "5000");
         set_default(&mut config, "linger.ms", "5");
         set_default(&mut config, "batch.size", "1000000");
         set_default(&mut config, "batch.num.messages", "10000");
@@ -69,6 +71,8 @@ impl KafkaSettings {
     pub fn changelog(&self) -> ClientConfig {
         let mut config = self.base(&self.consumer_properties);
         config.remove("partition.assignment.strategy");
+        // Nobody reads them here: they would pile up, or land in the log.
+        config.set("statistics.interval.ms", "0");
         set_default(&mut config, "fetch.wait.max.ms", "50");
         set_default(&mut config, "queued.max.messages.kbytes", "16384");
         set_default(&mut config, "fetch.queue.backoff.ms", "5");

@@ -3,8 +3,8 @@
 //! Seen after kill -9 of a broker: nothing that reads committed records gets past such a place, and nothing says so. The
 //! probe compares what a read-committed and a read-uncommitted client are told about the ends of the same partitions.
 
+use crate::intake::answers::{in_order, list_of, transient};
 use crate::intake::client::KafkaSettings;
-use crate::intake::kafka::{list_of, transient};
 use crate::intake::source::{InputKind, Inputs, SourceError, TopicIndex};
 use crate::message::Name;
 use rdkafka::Offset;
@@ -87,7 +87,7 @@ impl HangingProbe {
     fn ends(&self, consumer: &BaseConsumer, of: &[(TopicIndex, i32)]) -> Result<Vec<i64>, SourceError> {
         let list = list_of(&self.topics, of, Offset::End)?;
         let answer = consumer.offsets_for_times(list, CALL_TIMEOUT).map_err(transient)?;
-        crate::intake::kafka::in_order(&self.topics, of, &answer, |offset, _| match offset {
+        in_order(&self.topics, of, &answer, |offset, _| match offset {
             Offset::Offset(offset) => Ok(offset),
             other => Err(SourceError::Transient(format!("no end known ({other:?})"))),
         })

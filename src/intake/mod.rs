@@ -1,6 +1,7 @@
 //! Bytes → input: consumer, consent barrier, owner check, strays.
 
 pub mod admin;
+pub mod answers;
 pub mod client;
 pub mod embedded;
 pub mod hanging;

@@ -8,7 +8,7 @@ use crate::commit::kafka::{CallClock, KafkaLog};
 use crate::commit::log::{Changelog, ChangelogPolled, Log, Outgoing, Producer, Transaction};
 use crate::commit::marker::Marker;
 use crate::customer::keys::marker_key;
-use crate::intake::kafka::Onlooker;
+use crate::intake::answers::Onlooker;
 use crate::intake::source::{Committed, Inputs};
 use crate::task::reconcile::reconcile;
 use crate::task::supervisor::EngineSettings;

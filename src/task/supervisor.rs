@@ -189,13 +189,15 @@ impl Seat {
     fn run(self, stop: &AtomicBool, leave: &AtomicBool) -> Result<(), WorkerExit> {
         let settings = &self.settings;
         let statistics = self.metrics.clone();
-        let client = format!("worker/{}", self.index);
+        let index = self.index;
         let log = KafkaLog {
             settings: settings.kafka.clone(),
             worker: self.index,
             inputs: settings.inputs.clone(),
             state_topic: settings.topics.state.to_string(),
-            statistics: Some(Arc::new(move |text| statistics.record_kafka(&client, text))),
+            statistics: Some(Arc::new(move |role, text| {
+                statistics.record_kafka(&format!("{role}/{index}"), text)
+            })),
             call_clock: self.call_clock,
             origin: self.origin,
         };

@@ -18,7 +18,7 @@ use crate::customer::{
 use crate::message::{EngagementEvent, Intent, Name};
 use crate::policy::judge::{Situation, judge};
 use crate::policy::judgement::{Judgement, Reason, Verdict};
-use crate::policy::model::Policy;
+use crate::policy::model::{Policy, ReleaseCause};
 use crate::policy::order::Place;
 use waiting::{bound_the_queue, with_record};
 
@@ -78,6 +78,11 @@ pub fn arrival<E>(
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
     let now_ms = context.stamp.decided_at_ms;
+    // Whatever of the customer is due goes first, also where the hint of it has not been reached in this batch: an older
+    // intent is not overtaken, and a contact that is no longer counted has its release written before anything is approved.
+    if customer.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) || releases_unconfirmed(context.policy) {
+        due(context, customer, read, effects)?;
+    }
     let intent_hash = id_hash(&arrival.intent.intent_id);
     let decision = arrival.source.decision(0);
     let known = customer
@@ -92,6 +97,12 @@ pub fn arrival<E>(
     if let Some(first) = known {
         let judgement = plain(context.policy, arrival.intent, Reason::Duplicate);
         subject.publish(context, &judgement, Some(&first), effects);
+        return Ok(());
+    }
+    // Engagement is read ahead of intents: a cancellation may come first.
+    if customer.was_cancelled(&arrival.intent.intent_id) {
+        let judgement = plain(context.policy, arrival.intent, Reason::Cancelled);
+        subject.settle(context, customer, &judgement, effects);
         return Ok(());
     }
     let situation = Situation {
@@ -340,7 +351,8 @@ impl Subject<'_> {
             reason: judgement.reason,
             class_was_unknown: judgement.class_was_unknown,
             hits: hits.collect(),
-            appended_at_ms: Some(self.timestamp_ms),
+            // One that waited tells nothing about how long Forbear took.
+            appended_at_ms: (self.decision.attempt == 0).then_some(self.timestamp_ms),
         });
     }
 
@@ -408,6 +420,11 @@ impl Subject<'_> {
             intent_id: place.intent_id,
         }
     }
+}
+
+fn releases_unconfirmed(policy: &Policy) -> bool {
+    let mut channels = policy.channels.iter();
+    channels.any(|channel| channel.release_on.contains(&ReleaseCause::Unconfirmed))
 }
 
 /// A judgement that no rule made.

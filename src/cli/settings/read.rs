@@ -132,6 +132,10 @@ impl Reader {
         variables.sort();
         for (name, text) in variables {
             let path = name[ENVIRONMENT_PREFIX.len()..].to_ascii_lowercase();
+            if !path.contains("__") && !known_paths().any(|known| known.replace(['.', '-'], "_") == path) {
+                // Not a setting: FORBEAR_LOG, or something of the scripts around.
+                continue;
+            }
             let value = Value::new(Some(&name), text);
             if let Some(property) = path.strip_prefix("kafka__client__") {
                 let spelled = |known: &&str| known.replace('.', "_") == property;

@@ -1,6 +1,7 @@
 //! `cool-off:`.
 
 use super::{Context, EVENTS, selector, window};
+use crate::customer::apply::remembered_as_event;
 use crate::message::EventKind;
 use crate::policy::file::{Fields, Node, Value, scalar};
 use crate::policy::rules::{Block, CoolOff, Length, Trigger};
