@@ -1,4 +1,116 @@
-//! Forbear: an event-stream suppression processor.
+//! Forbear: an event-stream suppression processor. This page is the map for whoever works on it; the README is for whoever
+//! uses it.
+//!
+//! # The way of the data
+//!
+//! The rooms stand in the order in which a record walks through them. Nothing flows backwards, and the rooms in the middle are
+//! pure: no I/O, no clock, no client; `(state, input, now, policy)` in, `(state, effects)` out.
+//!
+//! ```text
+//!  forbear.engagement ─┐                ┌► customer::apply ┐                                     ┌► approved.<channel>
+//!  forbear.reroute ────┼► intake ─► message ─► verdict::step ┼► verdict ─► commit ─► store        ├► suppressed.<channel>
+//!  forbear.intents ────┘   bytes  decoded └► policy::judge ┘   records    one          RocksDB    ├► forbear.decisions
+//!                                                                       transaction ──────────────┼► forbear.dead-letter
+//!                          ╰────────────── pure ──────────────╯                                   └► forbear.state
+//! ```
+//!
+//! | room | one sentence | touches |
+//! |---|---|---|
+//! | [`message`] | what stands on the inputs: intents and events, their decoders, the owner of a customer | pure |
+//! | [`intake`] | bytes from Kafka: the group, the consumer, the ends of engagement | rdkafka |
+//! | [`customer`] | what is known of one customer, how each event changes it, its bytes | pure |
+//! | [`policy`] | file → check → compile; windows; one file for each rule kind; `judge` | pure |
+//! | [`verdict`] | one step: an input and a customer become changed state and records | pure |
+//! | [`commit`] | the transaction, the position marker, the changelog written and read | rdkafka |
+//! | [`store`] | one RocksDB for each partition, its identity, the due index | rocksdb |
+//! | [`task`] | one partition's life, the worker's loop, recovery, repair | all above |
+//! | [`serve`] | metrics, health, log: reads status, never drives | axum, prometheus |
+//! | [`cli`] | commands, settings, demo, generator | all |
+//!
+//! To read the code, begin with `task/worker.rs` (`Worker::turn`), go on with `task/batch.rs` (`prepare`) and `verdict/step.rs`.
+//! The interfaces to the world are three traits: [`intake::source::Source`], [`commit::log::Producer`] with
+//! [`commit::log::Changelog`], and [`store::Store`]. Kafka and RocksDB implement them, and so do an in-memory log and store in
+//! `tests/simulation`: the loop is the same code on both.
+//!
+//! # The unit of work
+//!
+//! A *task* is one partition number p of every input topic, with a database of its own. A *worker* is one thread that owns by
+//! value a consumer, a transactional producer and its tasks. Workers share nothing on the hot path. The group hands out the
+//! partitions of the first intents topic alone; partition p of every other input is added by hand, so that p of all inputs
+//! always lies with one worker.
+//!
+//! # The commit protocol
+//!
+//! 1. Poll. What is read waits in the tasks' buffers; nothing is judged yet.
+//! 2. Read the decision time, once for the batch. *After* that, ask the leaders for the ends of engagement and re-route.
+//! 3. Apply engagement up to those ends: the consent barrier. Where they cannot be reached, nothing is judged this time.
+//! 4. Judge what is due, then what arrived, against the store as it is. Everything stays in memory.
+//! 5. Begin a transaction; write the outputs, the changed state to the changelog, and a marker for each task.
+//! 6. Send the offsets of *every* task touched, those of timers too, so that each is fenced. Marker and offsets carry the same
+//!    `seq` (+1 a transaction of the task) and the lineage.
+//! 7. Commit. Until here nothing is true; from here all of it is.
+//! 8. Write state and changelog position to the store, in one batch. Only now count the metrics.
+//! 9. Anything but a clean commit: drop the batch *and the producer*, and recover every task of the worker.
+//! 10. Recovery is also the start, and the only one: new producer (its start settles what was open), committed offsets, the
+//!     changelog's tail up to its high watermark, marker against offsets, seek.
+//!
+//! # Invariants
+//!
+//! - A store is never ahead of the committed log. It may lag by any amount: the tail of the changelog brings it up.
+//! - State is complete only if the marker's `seq` and lineage are those of the committed offsets. Whatever does not match is
+//!   refused (`task/reconcile.rs`), never guessed.
+//! - No transaction is open across a poll, so nothing is revoked in the middle of one.
+//! - An arrival ends in exactly one of approved, suppressed, dead letter or the queue; what leaves the queue leaves it with
+//!   exactly one terminal record. Each verdict has a decision record, and its id names the original record.
+//! - The decision time of a partition never goes back, over restarts and moves: the marker remembers it.
+//! - One policy a batch; its text is in `forbear.policies` before, or with, the first verdict that names it.
+//! - No text of ours (error, log line, label) repeats what a record says.
+//!
+//! # When something fails
+//!
+//! | what | what happens |
+//! |---|---|
+//! | kill -9, power loss | the next holder recovers: the transaction that was open is aborted; the store replays the tail |
+//! | a transactional call errs, times out or is unclear | new producer, every task of the worker recovers; the marker tells what was committed |
+//! | a transactional call never returns | the watchdog ends the process with 75 |
+//! | fenced (a second process of one name) | the older one exits with 75 |
+//! | revoked in the middle of a batch | cannot happen: rebalances are answered between batches; a lost assignment drops buffers and tasks |
+//! | a zombie wakes up | its commit is refused by member and generation; it recovers |
+//! | the ends of engagement are not known | engagement that was read is applied, nothing is judged; logged, and the lag grows |
+//! | an engagement position that retention has passed | the partition is blocked: an opt-out may be missing |
+//! | an intents position that retention has passed | goes on behind it; logged and counted |
+//! | a store that is corrupt, foreign, too old or ahead | set aside, rebuilt from the changelog, once; then blocked |
+//! | marker and offsets disagree | rebuilt once; then blocked, and `forbear repair` is the way out |
+//! | disk full | that store fails and is opened again until it works; nothing is judged for it |
+//! | a record that the log refuses, twice | batches shrink to one record, and that one becomes a dead letter |
+//! | a panic in a step | the record becomes a dead letter; one that was waiting blocks its partition |
+//! | the wall clock jumps more than 5 s | nothing is judged until it is set back or the process is restarted |
+//! | a hanging transaction | named in `/readyz` and in a metric; the partitions behind it wait, the others go on |
+//! | the partition count changes | the process exits with 1; the marker refuses a later start |
+//! | a bad policy | at the start: exit 1; on reload: the old one stays |
+//!
+//! # What is deliberately absent
+//!
+//! - Exactly once beyond Kafka. A sender that calls an outside service deduplicates on `forbear-decision-id`.
+//! - Counters for each rule. Rules are evaluated over the exact ledger, so a new limit or window applies to the past at once.
+//! - File notifications. The policy file is read each second and compared: that works for editors, mounted configuration maps
+//!   and network file systems alike.
+//! - A pool of restore threads. A restore runs on the worker's thread in bounded steps, between batches, so that the group is
+//!   always served and the simulation can drive it.
+//! - An open transaction that fills while records arrive. A batch is complete before its transaction begins: it is open for
+//!   milliseconds, and readers of committed records are not held up.
+//! - A cache of decoded customers, and write-behind. The store is written after each commit; measure before adding either.
+//! - A scheduler. What is due is an index in the store, looked at once a batch; entries are hints, checked against the record.
+//! - Standby replicas of the state. A partition that moves to a process without its store replays the changelog.
+//!
+//! # Known issues
+//!
+//! - Between several engagement topics there is no order within one batch: each topic's own order holds.
+//! - librdkafka has no transaction protocol version 2 (KIP-890). See the third row of the table above, and the README.
+//! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic
+//!   itself: who may read that topic can test whether an id was erased.
+//! - `identity_merged` is a dead letter; `policy/compile/later.rs` lists what the policy language does not have yet.
+//! - `forbear audit` and `policy test` do not exist yet: P5 is shown by what is recorded, not by deriving it again.
 
 pub mod cli;
 pub mod commit;

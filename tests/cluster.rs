@@ -4,14 +4,22 @@
 
 #[path = "auditor/mod.rs"]
 mod auditor;
+#[path = "cluster/changes.rs"]
+mod changes;
 #[path = "cluster/crashes.rs"]
 mod crashes;
+#[path = "cluster/groups.rs"]
+mod groups;
 mod harness;
 #[path = "cluster/load.rs"]
 mod load;
 #[path = "cluster/member.rs"]
 mod member;
+#[path = "cluster/operation.rs"]
+mod operation;
 #[path = "cluster/policies.rs"]
 mod policies;
+#[path = "cluster/records.rs"]
+mod records;
 #[path = "cluster/scene.rs"]
 mod scene;

@@ -1,7 +1,9 @@
 //! The command line as a person meets it: help, usage errors, settings that are missing or wrong.
 
 use assert_cmd::Command;
+use std::path::Path;
 
+const README: &str = include_str!("../README.md");
 const STARTER: &str = include_str!("../deploy/policies/starter.yaml");
 
 fn forbear(arguments: &[&str]) -> std::process::Output {
@@ -156,29 +158,33 @@ fn no_secret_is_ever_shown() {
     let from_file = format!("\"sasl.password\" = \"file:{}\"", secret.display());
     let inline = format!("\"sasl.password\" = \"{PASSWORD}\"");
     let sasl = "\"security.protocol\" = \"SASL_PLAINTEXT\"\n\"sasl.username\" = \"ali\"";
-    for (password, mechanism, more) in [
+    let cases = [
         (&inline, "PLAIN", ""),
         (&from_file, "PLAIN", ""),
         (&inline, "NO-SUCH-MECHANISM", ""),
         (&inline, "PLAIN", "\"sasl.pasword\" = \"open-sesame-31\""),
         (&inline, "PLAIN", "\"session.timeout.ms\" = \"open-sesame-31\""),
-    ] {
-        let client = format!("[kafka.client]\n{sasl}\n{password}\n\"sasl.mechanisms\" = \"{mechanism}\"\n{more}\n");
-        let (_directory, config) = installation(STARTER, &format!("{client}[log]\nlevel = \"trace\"\n"));
-        for command in [&["run"][..], &["topics", "verify"], &["topics", "create"]] {
-            let mut arguments = command.to_vec();
-            arguments.extend(["--config", &config]);
-            let output = forbear(&arguments);
-            assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-            let shown = text(&[output.stdout, output.stderr].concat());
-            assert!(shown.contains("error: "), "{shown}");
-            assert!(!shown.contains(PASSWORD), "{shown}");
-            if !more.contains("pasword") {
-                continue;
-            }
-            assert!(shown.contains("did you mean \"sasl.password\"?"), "{shown}");
+    ];
+    // Side by side: some of them wait for a cluster that is not there.
+    std::thread::scope(|scope| {
+        for (password, mechanism, more) in cases {
+            scope.spawn(move || {
+                let client =
+                    format!("[kafka.client]\n{sasl}\n{password}\n\"sasl.mechanisms\" = \"{mechanism}\"\n{more}\n");
+                let (_directory, config) = installation(STARTER, &format!("{client}[log]\nlevel = \"trace\"\n"));
+                let output = forbear(&["run", "--config", &config]);
+                assert_eq!(output.status.code(), Some(1), "{mechanism} {more}");
+                let shown = text(&[output.stdout, output.stderr].concat());
+                assert!(shown.contains("error: "), "{shown}");
+                assert!(!shown.contains(PASSWORD), "{shown}");
+                let misspelt = more.contains("pasword");
+                assert!(
+                    !misspelt || shown.contains("did you mean \"sasl.password\"?"),
+                    "{shown}"
+                );
+            });
         }
-    }
+    });
 }
 
 #[test]
@@ -194,4 +200,114 @@ fn a_cluster_that_does_not_answer_is_named() {
         "{}",
         text(&output.stderr)
     );
+}
+
+/// The blocks of the README in a language.
+fn blocks(language: &str) -> Vec<String> {
+    let start = format!("```{language}\n");
+    let found: Vec<String> = README
+        .split(&start)
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(str::to_owned)
+        .collect();
+    assert!(!found.is_empty(), "the README has no {language}");
+    found
+}
+
+#[test]
+fn the_policy_of_the_readme_compiles_alone_and_with_the_rules_that_are_added() {
+    let blocks = blocks("yaml");
+    let (whole, added): (Vec<&String>, Vec<&String>) = blocks.iter().partition(|block| block.starts_with("forbear: 1"));
+    assert_eq!(
+        (whole.len(), added.len()),
+        (1, 1),
+        "a complete policy, and rules to be added to it"
+    );
+    for policy in [whole[0].clone(), format!("{}\n{}", whole[0], added[0])] {
+        let (directory, _) = installation(&policy, "");
+        let file = directory.path().join("policy.yaml").display().to_string();
+        let output = forbear(&["policy", "check", &file]);
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_settings_of_the_readme_and_of_deploy_are_accepted() {
+    let mut all = blocks("toml");
+    all.push(include_str!("../deploy/forbear.toml").to_owned());
+    for settings in all {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("forbear.toml");
+        std::fs::write(&file, settings).expect("a file");
+        let config = file.display().to_string();
+        let mut command = Command::cargo_bin("forbear").expect("the binary");
+        // Settings are read first: what is missing after that is the policy.
+        let output = command
+            .args([
+                "topics",
+                "verify",
+                "--policy",
+                "/nowhere/policy.yaml",
+                "--config",
+                &config,
+            ])
+            .env_clear()
+            .output()
+            .expect("it runs");
+        assert!(
+            text(&output.stderr).starts_with("error: cannot read the policy /nowhere/policy.yaml: "),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+/// A promise that is said to be shown by a test is shown by one that is there.
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let mut sources = String::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    read_all(&root.join("src"), &mut sources);
+    read_all(&root.join("tests"), &mut sources);
+    let named = README.split('`').skip(1).step_by(2).filter(|word| {
+        word.len() > 25
+            && word
+                .chars()
+                .all(|letter| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_')
+    });
+    let mut count = 0;
+    for name in named {
+        count += 1;
+        assert!(sources.contains(&format!("fn {name}()")), "{name}");
+    }
+    assert!(count > 10, "{count}");
+}
+
+fn read_all(directory: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(directory).expect("a directory of ours") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(&path).expect("a source file"));
+        }
+    }
+}
+
+/// What the README points at is there.
+#[test]
+fn every_file_that_the_readme_links_to_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let links = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let mut count = 0;
+    for link in links.filter(|link| !link.starts_with('#') && !link.starts_with("http")) {
+        count += 1;
+        assert!(root.join(link).exists(), "{link}");
+    }
+    assert!(count > 5, "{count}");
 }

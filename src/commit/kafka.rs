@@ -33,7 +33,7 @@ const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
 /// A commit that took longer may have been asked for more than once (the client waits half a second before it asks again).
 const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
 /// Start of a producer: may wait for the coordinator to load and for a predecessor's transaction to be settled.
-const INITIALISE_DEADLINE: Duration = Duration::from_secs(30);
+const INITIALISE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Since when (milliseconds of the process's monotonic clock) a worker has been inside a transactional call; 0: it is not.
 /// `send_offsets_to_transaction` ignores its time-out, so a watchdog outside looks at this and ends the process.
@@ -154,7 +154,7 @@ struct Identity {
 
 impl Identity {
     /// A new producer that has passed `init_transactions`.
-    fn start(&self) -> Result<ThreadedProducer<Deliveries>, CommitError> {
+    fn start(&self, call_clock: &CallClock, origin: Instant) -> Result<ThreadedProducer<Deliveries>, CommitError> {
         let deliveries = Deliveries {
             state_topic: self.state_topic.clone(),
             statistics: self.statistics.clone(),
@@ -167,6 +167,7 @@ impl Identity {
             .map_err(|error| uncertain(&error))?;
         let started = Instant::now();
         loop {
+            call_clock.enter(origin);
             match producer.init_transactions(CALL_TIMEOUT) {
                 Ok(()) => return Ok(producer),
                 Err(KafkaError::Transaction(error))
@@ -197,7 +198,7 @@ impl KafkaProducer {
             statistics: log.statistics.clone(),
         };
         Ok(Self {
-            producer: identity.start()?,
+            producer: identity.start(&log.call_clock, log.origin)?,
             identity,
             doubtful: false,
             inputs: log.inputs.clone(),
@@ -214,7 +215,7 @@ impl KafkaProducer {
     ) -> Result<(), CommitError> {
         if self.doubtful {
             tracing::info!("the last commit was suspiciously slow: a new producer takes over");
-            self.producer = self.identity.start()?;
+            self.producer = self.identity.start(&self.call_clock, self.origin)?;
             self.doubtful = false;
         }
         self.transact(transaction, group)
@@ -236,6 +237,7 @@ impl KafkaProducer {
             element.set_metadata(commit.metadata.as_str());
         }
         if offsets.count() > 0 {
+            self.call_clock.enter(self.origin);
             self.producer
                 .send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
                 .map_err(|error| self.judge(&error))?;
@@ -278,6 +280,7 @@ impl KafkaProducer {
     fn end(&mut self) -> Result<(), CommitError> {
         let started = Instant::now();
         loop {
+            self.call_clock.enter(self.origin);
             match raw::commit_transaction(self.producer.client(), CALL_TIMEOUT) {
                 Ok(()) => {
                     self.doubtful = started.elapsed() > SUSPICIOUS_AFTER;

@@ -13,9 +13,10 @@ use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -109,6 +110,10 @@ pub struct KafkaSource {
     group: Option<Arc<ConsumerGroupMetadata>>,
     forwarded_at: Instant,
     held: Vec<i32>,
+    /// Next offset of every input that is being read, as far as one is known.
+    positions: BTreeMap<(TopicIndex, i32), i64>,
+    /// The client has to be told the positions again before anything more is read.
+    displaced: bool,
 }
 
 impl KafkaSource {
@@ -145,6 +150,8 @@ impl KafkaSource {
             group: None,
             forwarded_at: Instant::now(),
             held: Vec::new(),
+            positions: BTreeMap::new(),
+            displaced: false,
         })
     }
 
@@ -185,6 +192,101 @@ impl KafkaSource {
             self.held = held;
         }
     }
+
+    /// Tells the client the positions again after a rebalance. It pauses what it keeps meanwhile and goes on behind the
+    /// newest message that it handed out; but a batch call counts the end of a partition as a message too, so that it would
+    /// go on one record too late: lose a record, or ask for one beyond the end. A seek also makes everything outdated that
+    /// was fetched in between.
+    fn reposition(&mut self) -> Result<(), SourceError> {
+        if !self.displaced {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(self.positions.len());
+        for ((topic, partition), offset) in &self.positions {
+            let (name, _) = &self.inputs.topics[usize::from(*topic)];
+            list.add_partition_offset(name, *partition, Offset::Offset(*offset))
+                .map_err(transient)?;
+        }
+        if list.count() > 0 {
+            self.seek(list)?;
+        }
+        self.displaced = false;
+        Ok(())
+    }
+
+    /// Moves the client to these positions; partitions that it has given up are assigned anew.
+    fn seek(&mut self, list: TopicPartitionList) -> Result<(), SourceError> {
+        let wanted = list.clone();
+        let sought = self.consumer().seek_partitions(list, CALL_TIMEOUT).map_err(transient)?;
+        let mut given_up = TopicPartitionList::new();
+        for element in sought.elements() {
+            let Err(error) = element.error() else { continue };
+            if error.rdkafka_error_code() != Some(RDKafkaErrorCode::State) {
+                return Err(transient(error));
+            }
+            let Some(place) = wanted.find_partition(element.topic(), element.partition()) else {
+                continue;
+            };
+            given_up
+                .add_partition_offset(place.topic(), place.partition(), place.offset())
+                .map_err(transient)?;
+        }
+        if given_up.count() == 0 {
+            return Ok(());
+        }
+        tracing::info!(
+            count = given_up.count(),
+            "inputs that the client had given up are assigned anew"
+        );
+        let consumer = self.consumer();
+        consumer.incremental_unassign(&given_up).map_err(transient)?;
+        consumer.incremental_assign(&given_up).map_err(transient)?;
+        let held = self.held.clone();
+        self.forward(&held);
+        Ok(())
+    }
+
+    /// Notes how far the inputs were read. Answers whether the position of one is lost indeed: the client says so, too,
+    /// after a rebalance and of a partition that is whole.
+    fn note(&mut self, polled: &Polled) -> Result<bool, SourceError> {
+        match polled {
+            Polled::Record(record) => {
+                let next = record.offset.saturating_add(1);
+                self.positions.insert((record.topic, record.partition), next);
+            }
+            Polled::End {
+                topic,
+                partition,
+                offset,
+            } => {
+                let next = self.positions.entry((*topic, *partition)).or_insert(*offset);
+                *next = (*next).max(*offset);
+            }
+            Polled::OutOfRange { topic, partition } => {
+                let Some(next) = self.positions.get(&(*topic, *partition)).copied() else {
+                    return Ok(true);
+                };
+                let (name, _) = &self.inputs.topics[usize::from(*topic)];
+                let bounds = self.consumer().fetch_watermarks(name, *partition, CALL_TIMEOUT);
+                // Without an answer: read there again, and be told again.
+                if bounds.is_ok_and(|(low, high)| next < low || next > high) {
+                    return Ok(true);
+                }
+                self.displaced = true;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, messages: Vec<Polled>, into: &mut Vec<Polled>) -> Result<(), SourceError> {
+        for polled in messages {
+            if self.note(&polled)? {
+                into.push(polled);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Source for KafkaSource {
@@ -194,8 +296,13 @@ impl Source for KafkaSource {
         self.renew_forwards();
         let mut events = Vec::new();
         // The consumer's own queue carries the group's decisions and client errors; records come through our queues.
-        if let Some(Err(error)) = self.consumer().poll(wait) {
-            events.extend(client_event(self.consumer(), &error));
+        match self.consumer().poll(wait) {
+            Some(Err(error)) => events.extend(client_event(self.consumer(), &error)),
+            Some(Ok(message)) => {
+                let place = format!("{}/{}", message.topic(), message.partition());
+                events.push(SourceEvent::Fatal(format!("a record of {place} came past the queues")));
+            }
+            None => {}
         }
         let pending: Vec<Rebalance> = lock(&self.consumer().context().pending).drain(..).collect();
         for rebalance in pending {
@@ -219,25 +326,32 @@ impl Source for KafkaSource {
 
     fn hold(&mut self, partitions: &[i32]) -> Result<(), SourceError> {
         self.forward(partitions);
-        let list = self.every_input(partitions, Offset::End)?;
+        // Paused before it is assigned, and at a number: a logical offset would send the client asking for it, and an answer
+        // that comes after the seek of `start` would move the partition to the end of the log, silently.
+        let list = self.every_input(partitions, Offset::Offset(0))?;
+        if !partitions.is_empty() {
+            self.consumer().pause(&list).map_err(fatal)?;
+        }
         let answer = match self.answering {
             Some(true) => self.consumer().assign(&list),
             _ => self.consumer().incremental_assign(&list),
         };
-        answer.map_err(transient)?;
-        if !partitions.is_empty() {
-            self.consumer().pause(&list).map_err(transient)?;
-        }
+        // An assignment that is not answered would hold the whole group up, with heartbeats going on.
+        answer.map_err(fatal)?;
         self.held.extend_from_slice(partitions);
+        self.displaced = true;
         self.group = self.consumer().group_metadata().map(Arc::new);
         Ok(())
     }
 
     fn release(&mut self, partitions: &[i32]) -> Result<(), SourceError> {
         self.held.retain(|held| !partitions.contains(held));
+        self.positions.retain(|(_, held), _| !partitions.contains(held));
+        self.displaced = true;
         let answer = match self.answering {
             Some(true) => {
                 self.held.clear();
+                self.positions.clear();
                 self.consumer().unassign()
             }
             _ => {
@@ -245,7 +359,7 @@ impl Source for KafkaSource {
                 self.consumer().incremental_unassign(&list)
             }
         };
-        answer.map_err(transient)
+        answer.map_err(fatal)
     }
 
     fn group(&mut self) -> Result<Self::Group, SourceError> {
@@ -258,32 +372,46 @@ impl Source for KafkaSource {
     fn start(&mut self, partition: i32, positions: &[StartAt]) -> Result<(), SourceError> {
         self.forward(&[partition]);
         let mut list = TopicPartitionList::new();
+        let mut concrete = Vec::with_capacity(positions.len());
         for ((topic, _), position) in self.inputs.topics.iter().zip(positions) {
+            // Never a logical offset: see `hold`.
             let offset = match position {
-                StartAt::Beginning => Offset::Beginning,
-                StartAt::Offset(offset) => Offset::Offset(*offset),
+                StartAt::Beginning => {
+                    let bounds = self.consumer().fetch_watermarks(topic, partition, CALL_TIMEOUT);
+                    bounds.map_err(transient)?.0
+                }
+                StartAt::Offset(offset) => *offset,
             };
-            list.add_partition_offset(topic, partition, offset).map_err(transient)?;
+            concrete.push(offset);
+            list.add_partition_offset(topic, partition, Offset::Offset(offset))
+                .map_err(transient)?;
         }
-        let sought = self.consumer().seek_partitions(list, CALL_TIMEOUT).map_err(transient)?;
-        for element in sought.elements() {
-            element.error().map_err(transient)?;
+        self.seek(list)?;
+        for (topic, offset) in concrete.into_iter().enumerate() {
+            self.positions.insert((topic as TopicIndex, partition), offset);
         }
         let list = self.every_input(&[partition], Offset::Invalid)?;
         self.consumer().resume(&list).map_err(transient)
     }
 
     fn stop(&mut self, partition: i32) -> Result<(), SourceError> {
+        self.positions.retain(|(_, stopped), _| *stopped != partition);
         let list = self.every_input(&[partition], Offset::Invalid)?;
         self.consumer().pause(&list).map_err(transient)
     }
 
     fn poll_engagement(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError> {
-        poll(&mut self.engagement, &self.inputs, into, most, wait)
+        self.reposition()?;
+        let mut polled = Vec::new();
+        poll(&mut self.engagement, &self.inputs, &mut polled, most, wait)?;
+        self.take(polled, into)
     }
 
     fn poll_intents(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError> {
-        poll(&mut self.intents, &self.inputs, into, most, wait)
+        self.reposition()?;
+        let mut polled = Vec::new();
+        poll(&mut self.intents, &self.inputs, &mut polled, most, wait)?;
+        self.take(polled, into)
     }
 
     fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<i64>, SourceError> {
@@ -437,7 +565,12 @@ fn polled(inputs: &Inputs, message: &Message) -> Result<Option<Polled>, SourceEr
         Some(
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
             | RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE,
-        ) => Ok(Some(Polled::OutOfRange { topic, partition })),
+        ) => {
+            // On an event, the value is librdkafka's own text.
+            let reason = message.value().map(String::from_utf8_lossy).unwrap_or_default();
+            tracing::warn!(topic = name, partition, %reason, "the client lost the position of an input");
+            Ok(Some(Polled::OutOfRange { topic, partition }))
+        }
         Some(error) => {
             let code = RDKafkaErrorCode::from(error);
             tracing::warn!(topic = name, partition, error = %code, "reading an input failed; the client goes on trying");

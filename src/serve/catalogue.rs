@@ -224,7 +224,7 @@ pub const HANGING_TRANSACTION_SECONDS: Description = Description {
     kind: Kind::Gauge,
     labels: &["topic", "partition"],
     help: "Age of the open transaction that holds back the end of a topic's partition.",
-    act: "Find and abort it: `kafka-transactions --find-hanging`, then `abort`.",
+    act: "Find and abort it: `kafka-transactions.sh find-hanging`, then `abort`.",
 };
 
 /// Intents that retention removed before they were judged.

@@ -144,8 +144,8 @@ impl Status {
             } = hanging.value();
             status.state = PartitionState::Blocked;
             status.reason = Some(format!(
-                "an open transaction has held {topic}/{partition} back for {} s: find it with kafka-transactions \
-                 --find-hanging, and abort it",
+                "an open transaction has held {topic}/{partition} back for {} s: find it with \
+                 `kafka-transactions.sh find-hanging`, and abort it",
                 age_ms / 1_000
             ));
             status.hanging_transaction = Some(hanging.value().clone());

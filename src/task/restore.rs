@@ -83,6 +83,15 @@ impl From<StoreError> for Obstacle {
     }
 }
 
+impl Restore {
+    /// Not before some seconds have passed: whoever answers slowly must not keep the others waiting.
+    pub fn postpone(&mut self, now_ms: i64) {
+        if self.obstacle.is_some() {
+            self.retry_at_ms = now_ms.saturating_add(RETRY_BLOCKED_MS);
+        }
+    }
+}
+
 const RETRY_MS: i64 = 250;
 const RETRY_BLOCKED_MS: i64 = 5_000;
 
@@ -131,9 +140,11 @@ fn overcome<Src: Source, Chg: Changelog, Sto: Stores>(
     let obstacle = match obstacle {
         Obstacle::Distrust(why) if !task.rebuilt => {
             task.store = None;
-            task.rebuilt = true;
             match around.stores.set_aside(task.partition, why) {
-                Ok(()) => "the store is being rebuilt from the changelog".to_owned(),
+                Ok(()) => {
+                    task.rebuilt = true;
+                    "the store is being rebuilt from the changelog".to_owned()
+                }
                 Err(error) => error.to_string(),
             }
         }
@@ -202,6 +213,7 @@ fn open<Src: Source, Chg: Changelog, Sto: Stores>(
         around.changelog.open(partition, position)?;
     }
     if let Stage::Restoring(restore) = &mut task.stage {
+        restore.obstacle = None;
         restore.remaining = high.saturating_sub(position);
         restore.step = Step::Replay {
             committed,
@@ -311,6 +323,7 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
         Resume::Fresh => {
             task.seq = 0;
             task.deferred = 0;
+            task.timed_by = None;
             task.lineage = (around.fresh_lineage)();
             vec![StartAt::Beginning; around.inputs.topics.len()]
         }
@@ -319,9 +332,11 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
             lineage,
             now_ms,
             deferred,
+            timed_by,
             positions,
         } => {
             task.deferred = deferred;
+            task.timed_by = timed_by;
             task.seq = seq;
             task.lineage = lineage;
             task.now_ms = now_ms;

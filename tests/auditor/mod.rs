@@ -184,7 +184,8 @@ impl<'a> Evidence<'a> {
 
     fn gather_decisions(&mut self, findings: &mut Findings) {
         let topic = &self.input.names.decisions;
-        for record in self.records(topic) {
+        // A repair is told without a key; it is no verdict.
+        for record in self.records(topic).iter().filter(|record| record.key.is_some()) {
             match Decision::read(record) {
                 Ok(decision) => self.decisions.push(decision),
                 Err(why) => {

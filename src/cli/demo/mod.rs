@@ -62,8 +62,9 @@ pub struct DemoArguments {
 pub(super) fn execute(arguments: &DemoArguments) -> Result<ExitCode, String> {
     let interrupt = Interrupt::listen()?;
     let directory = Scratch::new()?;
-    let (settings, broker) = prepare(arguments, directory.path())?;
+    let mut settings = settings_for(arguments, directory.path())?;
     eprintln!("{}", introduction(arguments, &settings));
+    let broker = provide_broker(arguments, &mut settings)?;
     let mut stage = Stage::open(&settings)?;
     let processor = engine::start(&settings, broker.is_some())?;
     let played = stage.play(arguments, &interrupt);
@@ -116,8 +117,7 @@ fn afterword(arguments: &DemoArguments) -> &'static str {
     }
 }
 
-/// The settings, and the embedded broker unless there is a real one.
-fn prepare(arguments: &DemoArguments, directory: &Path) -> Result<(Settings, Option<EmbeddedBroker>), String> {
+fn settings_for(arguments: &DemoArguments, directory: &Path) -> Result<Settings, String> {
     let mut settings = Settings::parse("", []).map_err(|error| error.to_string())?;
     let policy_file = directory.join("policy.yaml");
     std::fs::write(&policy_file, POLICY).map_err(|error| format!("cannot write {}: {error}", policy_file.display()))?;
@@ -131,24 +131,27 @@ fn prepare(arguments: &DemoArguments, directory: &Path) -> Result<(Settings, Opt
     let run = format!("forbear-demo-{}-{}", std::process::id(), now_ms());
     settings.kafka.group_id = run.clone();
     settings.kafka.instance_id = "demo".to_owned();
-    let channels = CHANNELS.map(str::to_owned);
-    match &arguments.brokers {
-        Some(brokers) => {
-            settings.kafka.bootstrap_servers = brokers.clone();
-            prefix_topics(&mut settings, &run);
-            super::topics::create(&settings, &channels, Some(PARTITIONS), None)?;
-            Ok((settings, None))
-        }
-        None => {
-            let topics: Vec<(String, i32)> = topic_rules::expected(&settings.topics, &channels)
-                .into_iter()
-                .map(|topic| (topic.name, if topic.role == Role::Policies { 1 } else { PARTITIONS }))
-                .collect();
-            let broker = EmbeddedBroker::start(&topics)?;
-            settings.kafka.bootstrap_servers = broker.bootstrap_servers();
-            Ok((settings, Some(broker)))
-        }
+    if let Some(brokers) = &arguments.brokers {
+        settings.kafka.bootstrap_servers = brokers.clone();
+        prefix_topics(&mut settings, &run);
     }
+    Ok(settings)
+}
+
+/// The topics, and the embedded broker unless there is a real one. The embedded one takes a few seconds to make them.
+fn provide_broker(arguments: &DemoArguments, settings: &mut Settings) -> Result<Option<EmbeddedBroker>, String> {
+    let channels = CHANNELS.map(str::to_owned);
+    if arguments.brokers.is_some() {
+        super::topics::create(settings, &channels, Some(PARTITIONS), None)?;
+        return Ok(None);
+    }
+    let topics: Vec<(String, i32)> = topic_rules::expected(&settings.topics, &channels)
+        .into_iter()
+        .map(|topic| (topic.name, if topic.role == Role::Policies { 1 } else { PARTITIONS }))
+        .collect();
+    let broker = EmbeddedBroker::start(&topics)?;
+    settings.kafka.bootstrap_servers = broker.bootstrap_servers();
+    Ok(Some(broker))
 }
 
 fn prefix_topics(settings: &mut Settings, run: &str) {

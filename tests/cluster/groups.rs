@@ -1,0 +1,133 @@
+//! Several instances: one is killed, all are replaced in turn, some come and some go, one is frozen.
+
+use crate::member::Member;
+use crate::policies;
+use crate::require_broker;
+use crate::scene::{PARTITIONS, PATIENCE, Scene};
+use std::time::{Duration, Instant};
+
+/// Waits until the first of two members holds everything, while the other is away.
+fn wait_until_taken_over(scene: &Scene, survivor: &mut Member) -> Duration {
+    let start = Instant::now();
+    scene.wait_until_running(&mut [survivor]);
+    start.elapsed()
+}
+
+#[test]
+fn when_one_of_two_instances_is_killed_the_other_takes_over_and_gives_back() {
+    require_broker!();
+    let scene = Scene::new("takeover", &policies::brisk());
+    let (mut left, mut right) = (Member::start(&scene.instance(0)), Member::start(&scene.instance(1)));
+    scene.wait_until_running(&mut [&mut left, &mut right]);
+    assert!(
+        !left.partitions().is_empty() && !right.partitions().is_empty(),
+        "both have work"
+    );
+    let load = scene.load("a", 2).run(150, Duration::from_millis(100));
+    scene.wait_for_verdicts(100);
+    right.kill9();
+    let takeover = wait_until_taken_over(&scene, &mut left);
+    println!("one of two instances killed: the other holds all partitions after {takeover:?} (session 6 s)");
+    right.start_again();
+    load.join().expect("the load");
+    let at_rest = scene.audit(&mut [&mut left, &mut right]);
+    at_rest.assert_rich();
+    assert!(!right.whole_log().contains("set aside"), "a store was set aside");
+    left.stop();
+    right.stop();
+}
+
+#[test]
+fn two_instances_are_replaced_in_turn_under_load() {
+    require_broker!();
+    let scene = Scene::new("rolling", &policies::brisk());
+    let (mut left, mut right) = (Member::start(&scene.instance(0)), Member::start(&scene.instance(1)));
+    scene.wait_until_running(&mut [&mut left, &mut right]);
+    let load = scene.load("a", 3).run(150, Duration::from_millis(100));
+    scene.wait_for_verdicts(100);
+    for round in 0..2 {
+        for which in 0..2 {
+            let (leaving, staying) = if which == 0 {
+                (&mut left, &mut right)
+            } else {
+                (&mut right, &mut left)
+            };
+            let asked = Instant::now();
+            leaving.stop();
+            let ended = asked.elapsed();
+            leaving.start_again();
+            scene.wait_until_running(&mut [leaving, staying]);
+            let back = asked.elapsed();
+            println!("rolling restart {round}.{which}: ended after {ended:?}, all partitions run after {back:?}");
+        }
+    }
+    load.join().expect("the load");
+    scene.audit(&mut [&mut left, &mut right]).assert_rich();
+    for member in [&left, &right] {
+        assert!(!member.whole_log().contains("set aside"), "a store was set aside");
+    }
+}
+
+#[test]
+fn instances_come_and_go_under_load_and_one_more_than_partitions_stands_by() {
+    require_broker!();
+    let scene = Scene::new("scale", &policies::brisk());
+    let single = |number: usize| scene.instance(number).set("processing.workers", 1);
+    let mut members: Vec<Member> = vec![Member::start(&single(0))];
+    scene.wait_until_running(&mut members.iter_mut().collect::<Vec<_>>());
+    let load = scene.load("a", 4).run(250, Duration::from_millis(100));
+    scene.wait_for_verdicts(50);
+    for number in 1..=PARTITIONS as usize {
+        members.push(Member::start(&single(number)));
+    }
+    crate::harness::wait_until(
+        "every partition has a member of its own and one stands by",
+        PATIENCE,
+        || {
+            let held: Vec<usize> = members.iter().map(|member| member.partitions().len()).collect();
+            held.iter().filter(|count| **count == 1).count() == PARTITIONS as usize && held.contains(&0)
+        },
+    );
+    scene.wait_until_running(&mut members.iter_mut().collect::<Vec<_>>());
+    let idle = members
+        .iter()
+        .find(|member| member.partitions().is_empty())
+        .expect("one stands by");
+    let body = idle.readiness().expect("an answer");
+    assert_eq!(
+        (body["ready"].as_bool(), body["status"].as_str()),
+        (Some(true), Some("standby"))
+    );
+    while members.len() > 2 {
+        let mut leaving = members.remove(0);
+        leaving.process.sigterm();
+        assert_eq!(leaving.process.wait_exit(Duration::from_secs(15)), 0);
+    }
+    let start = Instant::now();
+    scene.wait_until_running(&mut members.iter_mut().collect::<Vec<_>>());
+    println!(
+        "scaled from 5 instances to 2: all partitions run after {:?} (session 6 s)",
+        start.elapsed()
+    );
+    load.join().expect("the load");
+    scene.audit(&mut members.iter_mut().collect::<Vec<_>>()).assert_rich();
+}
+
+#[test]
+fn an_instance_frozen_for_longer_than_its_session_judges_nothing_twice_when_it_thaws() {
+    require_broker!();
+    let scene = Scene::new("zombie", &policies::brisk());
+    let (mut left, mut right) = (Member::start(&scene.instance(0)), Member::start(&scene.instance(1)));
+    scene.wait_until_running(&mut [&mut left, &mut right]);
+    let load = scene.load("a", 5).run(200, Duration::from_millis(100));
+    scene.wait_for_verdicts(100);
+    right.process.sigstop();
+    let takeover = wait_until_taken_over(&scene, &mut left);
+    println!("one of two instances frozen: the other holds all partitions after {takeover:?} (session 6 s)");
+    std::thread::sleep(Duration::from_secs(3));
+    right.process.sigcont();
+    load.join().expect("the load");
+    scene.audit(&mut [&mut left, &mut right]).assert_rich();
+    println!("the frozen instance asked {} times to be started again", right.restarts);
+    assert!(!right.partitions().is_empty(), "it has work again");
+}
