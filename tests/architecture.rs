@@ -150,9 +150,11 @@ fn character(text: &str) -> usize {
 fn names(line: &str, word: &str) -> bool {
     let joins = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + word.len()..]);
         let ends_open = word.chars().next_back().is_some_and(joins);
-        !line[..at].chars().next_back().is_some_and(joins)
-            && !(ends_open && line[at + word.len()..].chars().next().is_some_and(joins))
+        let joined_before = before.chars().next_back().is_some_and(joins);
+        let joined_after = ends_open && after.chars().next().is_some_and(joins);
+        !joined_before && !joined_after
     })
 }
 

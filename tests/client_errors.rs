@@ -325,6 +325,25 @@ fn what_passes_is_tried_again_by_the_client_itself() {
     }
 }
 
+/// The client has repeated the request, half a second later each time, and reports success; one of them may still be on its way.
+#[test]
+fn a_commit_that_was_asked_for_again_and_again_is_followed_by_a_new_producer() {
+    for (start, expected) in [
+        (Code::RD_KAFKA_RESP_ERR_NO_ERROR, Committed),
+        // Only a producer that starts would meet this one.
+        (Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED, Fenced),
+    ] {
+        let mut bench = Bench::new();
+        let mut producer = bench.producer();
+        bench
+            .broker
+            .request_errors(Request::EndTxn, &[Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR; 4]);
+        assert_eq!(bench.commit(&mut producer), Committed);
+        bench.broker.request_errors(Request::InitProducerId, &[start]);
+        assert_eq!(bench.commit(&mut producer), expected, "a start answered with {start:?}");
+    }
+}
+
 #[test]
 fn a_producer_that_is_fenced_at_its_start_ends_the_process() {
     let mut bench = Bench::new();

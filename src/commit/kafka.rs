@@ -1,7 +1,9 @@
 //! [`Producer`] and [`Changelog`] on Kafka.
 //!
 //! A producer serves until the first call that errs or times out, and is dropped then, always: librdkafka retries the end of a
-//! transaction silently, so after any doubt the only safe thing is a new producer, whose start settles what was open.
+//! transaction silently, so after any doubt the only safe thing is a new producer, whose start settles what was open. That goes
+//! for a commit that succeeded, too: where it took suspiciously long, a first request to end the transaction may still be on its
+//! way and would end a later one. The next transaction then begins with a new producer, whose epoch bars the old request.
 
 use crate::commit::log::{
     Changelog, ChangelogEntry, ChangelogPolled, CommitError, Log, Outgoing, Producer, Transaction,
@@ -29,6 +31,8 @@ use std::time::{Duration, Instant};
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this long in one commit the outcome is treated as unknown.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
+/// A commit that took longer may have been asked for more than once (the client waits half a second before it asks again).
+const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
 /// Start of a producer: may wait for the coordinator to load and for a predecessor's transaction to be settled.
 const INITIALISE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -141,9 +145,46 @@ impl ProducerContext for Deliveries {
     }
 }
 
+/// Who writes: all that a producer is made from.
+struct Identity {
+    settings: KafkaSettings,
+    worker: usize,
+    state_topic: String,
+    statistics: Option<StatisticsSink>,
+}
+
+impl Identity {
+    /// A new producer that has passed `init_transactions`.
+    fn start(&self, call_clock: &CallClock, origin: Instant) -> Result<ThreadedProducer<Deliveries>, CommitError> {
+        let deliveries = Deliveries {
+            state_topic: self.state_topic.clone(),
+            statistics: self.statistics.clone(),
+            ..Deliveries::default()
+        };
+        let producer: ThreadedProducer<Deliveries> = self
+            .settings
+            .producer(self.worker)
+            .create_with_context(deliveries)
+            .map_err(|error| uncertain(&error))?;
+        let started = Instant::now();
+        loop {
+            call_clock.enter(origin);
+            match producer.init_transactions(CALL_TIMEOUT) {
+                Ok(()) => return Ok(producer),
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable() && started.elapsed() < INITIALISE_DEADLINE => {}
+                Err(error) => return Err(uncertain(&error)),
+            }
+        }
+    }
+}
+
 /// A transactional producer that has passed `init_transactions`.
 pub struct KafkaProducer {
     producer: ThreadedProducer<Deliveries>,
+    identity: Identity,
+    /// The last commit took so long that the client may have asked more than once.
+    doubtful: bool,
     inputs: Inputs,
     call_clock: Arc<CallClock>,
     origin: Instant,
@@ -151,32 +192,34 @@ pub struct KafkaProducer {
 
 impl KafkaProducer {
     fn new(log: &KafkaLog) -> Result<Self, CommitError> {
-        let deliveries = Deliveries {
+        let identity = Identity {
+            settings: log.settings.clone(),
+            worker: log.worker,
             state_topic: log.state_topic.clone(),
-            report: Mutex::default(),
             statistics: log.statistics.clone(),
         };
-        let producer: ThreadedProducer<Deliveries> = log
-            .settings
-            .producer(log.worker)
-            .create_with_context(deliveries)
-            .map_err(|error| uncertain(&error))?;
-        let started = Instant::now();
-        loop {
-            log.call_clock.enter(log.origin);
-            match producer.init_transactions(CALL_TIMEOUT) {
-                Ok(()) => break,
-                Err(KafkaError::Transaction(error))
-                    if error.is_retriable() && started.elapsed() < INITIALISE_DEADLINE => {}
-                Err(error) => return Err(uncertain(&error)),
-            }
-        }
         Ok(Self {
-            producer,
+            producer: identity.start(&log.call_clock, log.origin)?,
+            identity,
+            doubtful: false,
             inputs: log.inputs.clone(),
             call_clock: log.call_clock.clone(),
             origin: log.origin,
         })
+    }
+
+    /// One transaction, by a producer that nothing casts doubt on.
+    fn transact_without_doubt(
+        &mut self,
+        transaction: &Transaction,
+        group: &ConsumerGroupMetadata,
+    ) -> Result<(), CommitError> {
+        if self.doubtful {
+            tracing::info!("the last commit was suspiciously slow: a new producer takes over");
+            self.producer = self.identity.start(&self.call_clock, self.origin)?;
+            self.doubtful = false;
+        }
+        self.transact(transaction, group)
     }
 
     fn transact(&mut self, transaction: &Transaction, group: &ConsumerGroupMetadata) -> Result<(), CommitError> {
@@ -235,12 +278,15 @@ impl KafkaProducer {
         }
     }
 
-    fn end(&self) -> Result<(), CommitError> {
+    fn end(&mut self) -> Result<(), CommitError> {
         let started = Instant::now();
         loop {
             self.call_clock.enter(self.origin);
             match raw::commit_transaction(self.producer.client(), CALL_TIMEOUT) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.doubtful = started.elapsed() > SUSPICIOUS_AFTER;
+                    return Ok(());
+                }
                 // The commit is under way: the same call again, never an abort.
                 Err(error) if error.retriable && !error.fatal && started.elapsed() < COMMIT_DEADLINE => {}
                 Err(error) => return Err(self.judge_raw(&error)),
@@ -298,7 +344,7 @@ impl Producer for KafkaProducer {
         _state_topic: &str,
     ) -> Result<Vec<(i32, i64)>, CommitError> {
         self.call_clock.enter(self.origin);
-        let outcome = self.transact(transaction, group);
+        let outcome = self.transact_without_doubt(transaction, group);
         self.call_clock.leave();
         outcome?;
         Ok(self
