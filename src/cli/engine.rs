@@ -8,7 +8,6 @@ use crate::intake::client::KafkaSettings;
 use crate::intake::source::{InputKind, Inputs};
 use crate::message::Name;
 use crate::policy::model::Policy;
-use crate::policy::selector::{Field, Pattern, Selector, Term};
 use crate::serve::metrics::{Bounds, Metrics};
 use crate::serve::status::Status;
 use crate::serve::{http, logging};
@@ -21,7 +20,6 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long the cluster may take to describe its topics: `run` names what is missing within 15 s.
@@ -29,6 +27,7 @@ const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(12);
 /// A clean end takes less; after this the process ends all the same, which is safe.
 const STOP_WITHIN: Duration = Duration::from_secs(9);
 const POLICY_POLLED_EVERY: Duration = Duration::from_secs(1);
+const POLICY_TRIED_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// A processor that runs in this process.
 pub trait Processor {
@@ -99,7 +98,6 @@ struct Engine {
     running: Running,
     server: Option<tokio::runtime::Runtime>,
     reloading: Arc<AtomicBool>,
-    reloader: Option<JoinHandle<()>>,
 }
 
 impl Engine {
@@ -116,7 +114,7 @@ impl Engine {
         let status = Status::new(metrics.clone());
         tell_policy(&metrics, &status, &policy);
         let server = serve(settings, &metrics, &status)?;
-        let bounds = Arc::new(bounds_of(&policy));
+        let bounds = Arc::new(Bounds::of(&policy));
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let running = supervisor::start(engine, policy.clone(), bounds, metrics.clone(), status.clone())?;
         let reloading = Arc::new(AtomicBool::new(true));
@@ -128,7 +126,8 @@ impl Engine {
             embedded,
         };
         let keep_on = reloading.clone();
-        let reloader = std::thread::Builder::new()
+        // Nothing waits for its end: it holds nothing, and may be waiting for the cluster.
+        std::thread::Builder::new()
             .name("policy".to_owned())
             .spawn(move || reload.watch(&keep_on))
             .map_err(|error| format!("a thread cannot be started: {error}"))?;
@@ -136,7 +135,6 @@ impl Engine {
             running,
             server: Some(server),
             reloading,
-            reloader: Some(reloader),
         })
     }
 
@@ -154,9 +152,6 @@ impl Engine {
         }
         if let Some(server) = self.server.take() {
             server.shutdown_background();
-        }
-        if let Some(reloader) = self.reloader.take() {
-            let _ = reloader.join();
         }
     }
 }
@@ -185,6 +180,7 @@ struct Reload {
 impl Reload {
     fn watch(self, keep_on: &AtomicBool) {
         let mut seen = self.policy.load().text.clone();
+        let mut again_at: Option<Instant> = None;
         let mut looked = Instant::now();
         while keep_on.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(100));
@@ -195,10 +191,11 @@ impl Reload {
             let Ok(text) = read_bounded(&self.settings.policy.file) else {
                 continue;
             };
-            if text == seen {
+            if text == seen && !again_at.is_some_and(|at| at <= Instant::now()) {
                 continue;
             }
-            seen.clone_from(&text);
+            seen = text;
+            again_at = None;
             match self.load() {
                 Ok(policy) => {
                     tracing::info!(policy = &*policy.label, "the policy was replaced");
@@ -206,21 +203,37 @@ impl Reload {
                     self.policy.store(Arc::new(policy));
                     self.metrics.policy_reload(true);
                 }
-                Err(problem) => {
+                Err(Refused { problem, is_final }) => {
                     tracing::error!(problem, "the new policy is not taken; the one before stays");
                     self.metrics.policy_reload(false);
+                    again_at = (!is_final).then(|| Instant::now() + POLICY_TRIED_AGAIN_AFTER);
                 }
             }
         }
     }
 
-    fn load(&self) -> Result<Policy, String> {
-        let policy = load_policy(&self.settings.policy.file)?;
+    fn load(&self) -> Result<Policy, Refused> {
+        let is_final = |problem| Refused {
+            problem,
+            is_final: true,
+        };
+        let policy = load_policy(&self.settings.policy.file).map_err(is_final)?;
         if !self.embedded {
-            checked(&self.settings, &channel_names(&policy))?;
+            // The topics of a new channel may be made any moment, and a cluster that is away comes back.
+            let may_pass = |problem| Refused {
+                problem,
+                is_final: false,
+            };
+            checked(&self.settings, &channel_names(&policy)).map_err(may_pass)?;
         }
         Ok(policy)
     }
+}
+
+/// Why a new policy is not taken. One that is final stays until the file changes.
+struct Refused {
+    problem: String,
+    is_final: bool,
 }
 
 fn load_policy(file: &Path) -> Result<Policy, String> {
@@ -348,43 +361,6 @@ fn tell_policy(metrics: &Metrics, status: &Status, policy: &Policy) {
 
 fn channel_names(policy: &Policy) -> Vec<String> {
     policy.channels.iter().map(|channel| channel.name.to_string()).collect()
-}
-
-/// The divisions that the policy names, and its channels: what metrics may have as labels.
-fn bounds_of(policy: &Policy) -> Bounds {
-    let mut divisions = Vec::new();
-    for rule in &policy.rules {
-        divisions_in(&rule.governs, &mut divisions);
-        divisions_in(&rule.counts, &mut divisions);
-    }
-    for selector in policy.stops.iter().map(|stop| &stop.governs) {
-        divisions_in(selector, &mut divisions);
-    }
-    for selector in policy.exceptions.iter().map(|exception| &exception.governs) {
-        divisions_in(selector, &mut divisions);
-    }
-    Bounds::new(
-        divisions.iter().map(|name| &**name),
-        policy.channels.iter().map(|channel| &*channel.name),
-    )
-}
-
-fn divisions_in(selector: &Selector, divisions: &mut Vec<Name>) {
-    for term in &selector.terms {
-        match term {
-            Term::AnyOf {
-                field: Field::Division,
-                patterns,
-            } => {
-                divisions.extend(patterns.iter().filter_map(|pattern| match pattern {
-                    Pattern::Exact(name) => Some(name.clone()),
-                    Pattern::Prefix(_) => None,
-                }));
-            }
-            Term::Not(inner) => divisions_in(inner, divisions),
-            _ => {}
-        }
-    }
 }
 
 fn now_ms() -> i64 {

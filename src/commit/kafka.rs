@@ -162,6 +162,7 @@ impl KafkaProducer {
             .map_err(|error| uncertain(&error))?;
         let started = Instant::now();
         loop {
+            log.call_clock.enter(log.origin);
             match producer.init_transactions(CALL_TIMEOUT) {
                 Ok(()) => break,
                 Err(KafkaError::Transaction(error))
@@ -193,6 +194,7 @@ impl KafkaProducer {
             element.set_metadata(commit.metadata.as_str());
         }
         if offsets.count() > 0 {
+            self.call_clock.enter(self.origin);
             self.producer
                 .send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
                 .map_err(|error| self.judge(&error))?;
@@ -235,6 +237,7 @@ impl KafkaProducer {
     fn end(&self) -> Result<(), CommitError> {
         let started = Instant::now();
         loop {
+            self.call_clock.enter(self.origin);
             match raw::commit_transaction(self.producer.client(), CALL_TIMEOUT) {
                 Ok(()) => return Ok(()),
                 // The commit is under way: the same call again, never an abort.

@@ -383,7 +383,8 @@ impl Source for KafkaSource {
                 StartAt::Offset(offset) => *offset,
             };
             concrete.push(offset);
-            list.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(transient)?;
+            list.add_partition_offset(topic, partition, Offset::Offset(offset))
+                .map_err(transient)?;
         }
         self.seek(list)?;
         for (topic, offset) in concrete.into_iter().enumerate() {

@@ -5,6 +5,9 @@
 
 use super::catalogue::{self, Description};
 use super::kafka_statistics::KafkaMetrics;
+use crate::message::Name;
+use crate::policy::model::Policy;
+use crate::policy::selector::{Field, Pattern, Selector, Term};
 use crate::store::StoreFigures;
 use prometheus::core::Collector;
 use prometheus::local::{LocalHistogram, LocalIntCounterVec};
@@ -112,6 +115,21 @@ pub struct WorkerMetrics {
 }
 
 impl Bounds {
+    /// The divisions that the policy names, and its channels.
+    pub fn of(policy: &Policy) -> Self {
+        let stops = policy.stops.iter().map(|stop| &stop.governs);
+        let exceptions = policy.exceptions.iter().map(|exception| &exception.governs);
+        let rules = policy.rules.iter().flat_map(|rule| [&rule.governs, &rule.counts]);
+        let mut divisions = Vec::new();
+        for selector in rules.chain(stops).chain(exceptions) {
+            divisions_in(selector, &mut divisions);
+        }
+        Bounds::new(
+            divisions.iter().map(|name| &**name),
+            policy.channels.iter().map(|channel| &*channel.name),
+        )
+    }
+
     /// Of the names that the policy mentions.
     pub fn new<'a>(divisions: impl IntoIterator<Item = &'a str>, channels: impl IntoIterator<Item = &'a str>) -> Self {
         Bounds {
@@ -498,4 +516,22 @@ pub(super) fn number(partition: i32) -> String {
 
 pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn divisions_in(selector: &Selector, divisions: &mut Vec<Name>) {
+    for term in &selector.terms {
+        match term {
+            Term::AnyOf {
+                field: Field::Division,
+                patterns,
+            } => {
+                divisions.extend(patterns.iter().filter_map(|pattern| match pattern {
+                    Pattern::Exact(name) => Some(name.clone()),
+                    Pattern::Prefix(_) => None,
+                }));
+            }
+            Term::Not(inner) => divisions_in(inner, divisions),
+            _ => {}
+        }
+    }
 }

@@ -89,6 +89,13 @@ impl<S: Store> Task<S> {
         matches!(self.stage, Stage::Running)
     }
 
+    /// Lets the others have their turn: the cluster answers slowly for this one.
+    pub fn postpone(&mut self, now_ms: i64) {
+        if let Stage::Restoring(restore) = &mut self.stage {
+            restore.postpone(now_ms);
+        }
+    }
+
     /// Drops everything that is not committed, and goes the one recovery path.
     pub fn recover(&mut self) {
         self.stage = Stage::Restoring(Restore::default());

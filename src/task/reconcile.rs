@@ -48,16 +48,18 @@ pub fn reconcile(inputs: &Inputs, marker: Option<&Marker>, committed: &[Option<C
             .map(|(_, offset)| *offset)
     };
     let nothing_committed = committed.iter().all(Option::is_none);
+    let mut later = vec![None; committed.len()];
     if !nothing_committed && !marker.repaired {
-        for ((topic, _), committed) in inputs.topics.iter().zip(committed) {
-            agree(topic, marker, position(topic), committed.as_ref())?;
+        for (index, ((topic, _), committed)) in inputs.topics.iter().zip(committed).enumerate() {
+            later[index] = agree(topic, marker, position(topic), committed.as_ref())?;
         }
     }
     // Nothing committed at all: the offsets expired (or an embedded broker keeps none), and the marker is the proof.
     let positions = inputs
         .topics
         .iter()
-        .map(|(topic, _)| position(topic).map_or(StartAt::Beginning, StartAt::Offset))
+        .zip(later)
+        .map(|((topic, _), later)| position(topic).or(later).map_or(StartAt::Beginning, StartAt::Offset))
         .collect();
     Ok(Resume::At {
         seq: marker.seq,
@@ -69,11 +71,17 @@ pub fn reconcile(inputs: &Inputs, marker: Option<&Marker>, committed: &[Option<C
     })
 }
 
-fn agree(topic: &str, marker: &Marker, position: Option<i64>, committed: Option<&Committed>) -> Result<(), String> {
+/// Checks one topic. Answers its position where only the committed offset knows it.
+fn agree(
+    topic: &str,
+    marker: &Marker,
+    position: Option<i64>,
+    committed: Option<&Committed>,
+) -> Result<Option<i64>, String> {
     let Some(committed) = committed else {
         return match position {
             // A topic that joined the inputs since: it begins at its beginning.
-            None => Ok(()),
+            None => Ok(None),
             Some(_) => Err(format!(
                 "{topic} has no committed offset although the changelog covers it: was it made anew?"
             )),
@@ -89,6 +97,11 @@ fn agree(topic: &str, marker: &Marker, position: Option<i64>, committed: Option<
             "the committed offset of {topic} belongs to another changelog than the one found"
         ));
     }
+    // A topic that instances with other settings do not know (a rolling deploy): their markers do not name it, and it
+    // stands where the last one that knew it left it.
+    if position.is_none() && seq <= marker.seq {
+        return Ok(Some(committed.offset));
+    }
     if seq != marker.seq {
         return Err(format!(
             "the committed offset of {topic} is of transaction {seq}, the changelog ends with transaction {}",
@@ -100,7 +113,7 @@ fn agree(topic: &str, marker: &Marker, position: Option<i64>, committed: Option<
             "the committed offset of {topic} was moved since transaction {seq}"
         ));
     }
-    Ok(())
+    Ok(None)
 }
 
 #[cfg(test)]
@@ -182,6 +195,20 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_that_the_newest_instance_did_not_know_goes_on_where_it_was_left() {
+        let marker = marker();
+        let older = Marker {
+            seq: 5,
+            ..marker.clone()
+        };
+        let committed = [offset(10, &marker), offset(20, &marker), offset(3, &older)];
+        let Ok(Resume::At { positions, .. }) = reconcile(&inputs(), Some(&marker), &committed) else {
+            panic!("refused")
+        };
+        assert_eq!(positions[2], StartAt::Offset(3));
+    }
+
+    #[test]
     fn every_mismatch_is_refused_with_its_reason() {
         let marker = marker();
         let other_seq = Marker {
@@ -215,12 +242,7 @@ mod tests {
                 [by_hand, good.clone(), None],
                 "something else than Forbear",
             ),
-            (Some(&marker), [offset(11, &marker), good.clone(), None], "was moved"),
-            (
-                Some(&marker),
-                [offset(10, &marker), good, offset(1, &marker)],
-                "was moved",
-            ),
+            (Some(&marker), [offset(11, &marker), good, None], "was moved"),
         ];
         for (marker, committed, reason) in cases {
             let refused = reconcile(&inputs(), marker, &committed);

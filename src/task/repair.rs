@@ -57,6 +57,12 @@ pub fn run(settings: &EngineSettings, partition: i32, accept: Repair, now_ms: i6
             "partition {partition} needs no repair: its marker and its committed offsets agree"
         ));
     }
+    // Reading the changelog takes a while; a partition that goes on meanwhile is no partition to repair.
+    if onlooker.committed(partition).map_err(|error| error.to_string())? != committed {
+        return Err(format!(
+            "partition {partition} is being worked on: its committed offsets move"
+        ));
+    }
     let marker = repaired(&settings.inputs, found.as_ref(), &committed, accept, now_ms)?;
     let said = format!(
         "partition {partition} goes on after transaction {} at {}",

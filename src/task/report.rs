@@ -19,13 +19,15 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         if monotonic_ms < self.lag_at_ms {
             return;
         }
-        self.lag_at_ms = monotonic_ms.saturating_add(LAG_EVERY_MS);
         let topics = 0..self.settings.inputs.topics.len();
         let running = self.tasks.values().filter(|task| task.is_running());
         let wanted: Vec<(TopicIndex, i32)> = running
             .flat_map(|task| topics.clone().map(|topic| (topic as TopicIndex, task.partition)))
             .collect();
-        let Ok(ends) = self.source.ends(&wanted) else { return };
+        let ends = self.source.ends(&wanted);
+        // Counted from the answer: a slow one must not be asked for in every turn.
+        self.lag_at_ms = self.clock.monotonic_ms().saturating_add(LAG_EVERY_MS);
+        let Ok(ends) = ends else { return };
         for task in self.tasks.values_mut() {
             task.lag = 0;
         }
@@ -42,15 +44,21 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         }
     }
 
-    pub(super) fn report(&mut self) {
-        self.measure_lag();
-        let wall_ms = self.clock.wall_ms();
+    /// Where every task is.
+    pub(super) fn report_states(&mut self) {
         self.status.set_standby(self.tasks.is_empty());
         for task in self.tasks.values() {
             let deferred = usize::try_from(task.deferred).unwrap_or(usize::MAX);
             self.metrics.shared().set_deferred(task.partition, deferred);
             self.status.set(task.partition, self.status_of(task));
         }
+    }
+
+    /// Everything that is told once a turn.
+    pub(super) fn report(&mut self) {
+        self.measure_lag();
+        self.report_states();
+        let wall_ms = self.clock.wall_ms();
         for task in self.tasks.values_mut().filter(|task| task.is_running()) {
             if task.store_written_ms == 0 {
                 task.store_written_ms = wall_ms;

@@ -83,6 +83,15 @@ impl From<StoreError> for Obstacle {
     }
 }
 
+impl Restore {
+    /// Not before some seconds have passed: whoever answers slowly must not keep the others waiting.
+    pub fn postpone(&mut self, now_ms: i64) {
+        if self.obstacle.is_some() {
+            self.retry_at_ms = now_ms.saturating_add(RETRY_BLOCKED_MS);
+        }
+    }
+}
+
 const RETRY_MS: i64 = 250;
 const RETRY_BLOCKED_MS: i64 = 5_000;
 
@@ -204,6 +213,7 @@ fn open<Src: Source, Chg: Changelog, Sto: Stores>(
         around.changelog.open(partition, position)?;
     }
     if let Stage::Restoring(restore) = &mut task.stage {
+        restore.obstacle = None;
         restore.remaining = high.saturating_sub(position);
         restore.step = Step::Replay {
             committed,

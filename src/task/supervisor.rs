@@ -120,7 +120,6 @@ pub fn start(
     };
     let stop = running.stop.clone();
     running.spawn("housekeeping".into(), move || house.keep(&stop))?;
-    status.set_started();
     Ok(running)
 }
 

@@ -9,7 +9,7 @@
 use crate::commit::log::{Changelog, ChangelogPolled, CommitError, Log};
 use crate::intake::source::{Inputs, Source, SourceError, SourceEvent};
 use crate::policy::model::Policy;
-use crate::serve::metrics::{Stage as Timed, WorkerMetrics};
+use crate::serve::metrics::{Bounds, Stage as Timed, WorkerMetrics};
 use crate::serve::status::Status;
 use crate::store::Stores;
 use crate::task::batch::{BatchContext, BatchError, Culprit, Prepared, Work, prepare};
@@ -76,6 +76,8 @@ pub enum Turned {
 
 const CHANGELOG_RECORDS: usize = 10_000;
 const RETRY_PRODUCER_MS: i64 = 500;
+/// A step of a restore that took this long has waited for the cluster.
+const SLOW_RESTORE_STEP_MS: i64 = 1_000;
 
 /// One worker.
 pub struct Worker<L: Log, S: Stores, C: Clock> {
@@ -102,6 +104,8 @@ pub struct Worker<L: Log, S: Stores, C: Clock> {
     pub(super) suspect: Option<Culprit>,
     producer_retry_at_ms: i64,
     pub(super) lag_at_ms: i64,
+    /// Whose names are the labels of the metrics: by hash.
+    bounds_of: [u8; 32],
     /// Why nothing at all is judged: the wall clock was set.
     pub(super) clock_obstacle: Option<String>,
 }
@@ -142,6 +146,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             suspect: None,
             producer_retry_at_ms: i64::MIN,
             lag_at_ms: i64::MIN,
+            bounds_of: [0; 32],
             clock_obstacle: None,
         })
     }
@@ -158,6 +163,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     pub fn turn(&mut self) -> Result<Turned, WorkerExit> {
         self.serve_the_group()?;
         if !self.ensure_producer()? {
+            self.report_states();
             std::thread::sleep(self.settings.idle_wait);
             return Ok(Turned::Idle);
         }
@@ -179,8 +185,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         for event in self.source.events(Duration::ZERO) {
             match event {
                 SourceEvent::Assigned(partitions) => {
-                    tolerate(self.source.hold(&partitions))?;
+                    self.source.hold(&partitions)?;
                     self.group = self.source.group().ok();
+                    self.status.set_started();
                     tracing::info!(worker = self.settings.index, ?partitions, "partitions assigned");
                     for partition in partitions {
                         let task = Task::new(partition, self.settings.inputs.topics.len());
@@ -197,7 +204,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                         let topics: Vec<&str> = self.settings.inputs.topics.iter().map(|(name, _)| &**name).collect();
                         self.metrics.shared().forget_partition(*partition, &topics);
                     }
-                    tolerate(self.source.release(&partitions))?;
+                    self.source.release(&partitions)?;
                 }
                 SourceEvent::Fenced(reason) => return Err(WorkerExit::Fenced(reason)),
                 SourceEvent::Fatal(reason) => return Err(WorkerExit::Fatal(reason)),
@@ -260,7 +267,16 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 let count = restore::replay(task, &mut around, polled)?;
                 self.metrics.shared().restore_records.inc_by(count as u64);
             }
+        }
+        for task in self.tasks.values_mut().filter(|task| !task.is_running()) {
+            let asked_ms = self.clock.monotonic_ms();
+            around.monotonic_ms = asked_ms;
             restore::advance(task, &mut around)?;
+            // A slow answer for one partition must not keep the group waiting for the others: they come next turn.
+            if self.clock.monotonic_ms().saturating_sub(asked_ms) > SLOW_RESTORE_STEP_MS {
+                task.postpone(self.clock.monotonic_ms());
+                break;
+            }
         }
         Ok(moved)
     }
@@ -273,6 +289,10 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         }
         self.collect()?;
         let policy = self.policy.load_full();
+        if self.bounds_of != policy.sha256 {
+            self.bounds_of = policy.sha256;
+            self.metrics.set_bounds(Arc::new(Bounds::of(&policy)));
+        }
         let Some(wall_ms) = self.trusted_time() else {
             return Ok(false);
         };
