@@ -7,11 +7,12 @@
 //! pure: no I/O, no clock, no client; `(state, input, now, policy)` in, `(state, effects)` out.
 //!
 //! ```text
-//!  forbear.engagement ─┐                ┌► customer::apply ┐                                     ┌► approved.<channel>
-//!  forbear.reroute ────┼► intake ─► message ─► verdict::step ┼► verdict ─► commit ─► store        ├► suppressed.<channel>
-//!  forbear.intents ────┘   bytes  decoded └► policy::judge ┘   records    one          RocksDB    ├► forbear.decisions
-//!                                                                       transaction ──────────────┼► forbear.dead-letter
-//!                          ╰────────────── pure ──────────────╯                                   └► forbear.state
+//!  forbear.engagement ─┐                      ┌─ customer::apply (events) ─┐                       ┌─► approved.<channel>
+//!  forbear.reroute ────┼─► intake ─► message ─┤                            ├─► verdict ─► commit ──┼─► suppressed.<channel>
+//!  forbear.intents ────┘   bytes     decoded  └─ policy::judge (intents) ──┘    records     │      ├─► forbear.decisions
+//!                                                                                           │      ├─► forbear.dead-letter
+//!                                    ╰────────────────── pure ───────────────────────╯      ▼      └─► forbear.state
+//!                                                                                   store: RocksDB, after the commit
 //! ```
 //!
 //! | room | one sentence | touches |

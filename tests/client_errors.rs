@@ -6,8 +6,8 @@
 
 use forbear::commit::kafka::{CallClock, KafkaLog, KafkaProducer};
 use forbear::commit::log::{CommitError, Log, OffsetCommit, Outgoing, Producer, Transaction};
-use forbear::intake::client::KafkaSettings;
 use forbear::intake::answers::Onlooker;
+use forbear::intake::client::KafkaSettings;
 use forbear::intake::source::{InputKind, Inputs};
 use rdkafka::consumer::ConsumerGroupMetadata;
 use rdkafka::mocking::MockCluster;

@@ -4,14 +4,13 @@
 //!
 //! A customer's profile and consents come right before the first intent for that customer.
 
-mod world;
+mod tables;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
-pub use world::division_names;
-use world::{DIVISIONS, Division, EVENT_KINDS, JURISDICTIONS, ZONES};
+use tables::{DIVISIONS, Division, EVENT_KINDS, JURISDICTIONS, ZONES};
 
 /// What is to be generated.
 #[derive(Debug, Clone, PartialEq)]
@@ -421,6 +420,11 @@ impl Iterator for Workload {
         }
         self.pending.pop_front()
     }
+}
+
+/// The names of all divisions, in the order of their share.
+pub fn division_names() -> impl Iterator<Item = &'static str> {
+    DIVISIONS.iter().map(|division| division.name)
 }
 
 /// RFC 3339 in UTC; what lies outside the calendar becomes its beginning.

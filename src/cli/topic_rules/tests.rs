@@ -1,4 +1,4 @@
-//! What is found wrong with the topics of a cluster, and what is made.
+//! What is wrong with topics, and what is only worth saying.
 
 use super::*;
 use crate::cli::settings::Settings;

@@ -1,4 +1,4 @@
-//! The synthetic load is what its plan says.
+//! What the workload promises: its counts, its order, its rates.
 
 use super::*;
 use std::collections::HashSet;

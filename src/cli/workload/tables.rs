@@ -1,4 +1,4 @@
-//! The invented company of the synthetic load: its divisions, where customers live, what they do.
+//! Who sends, to whom, and what follows: the numbers behind the generated records.
 
 /// A business unit and its habits.
 pub(super) struct Division {
@@ -130,8 +130,3 @@ pub(super) const EVENT_KINDS: &[(&str, u32)] = &[
     ("complained", 10),
     ("declined", 20),
 ];
-
-/// The names of all divisions, in the order of their share.
-pub fn division_names() -> impl Iterator<Item = &'static str> {
-    DIVISIONS.iter().map(|division| division.name)
-}
