@@ -1,6 +1,10 @@
 //! The command line as a person meets it: help, usage errors, settings that are missing or wrong.
 
 use assert_cmd::Command;
+use std::path::Path;
+
+const README: &str = include_str!("../README.md");
+const STARTER: &str = include_str!("../deploy/policies/starter.yaml");
 
 fn forbear(arguments: &[&str]) -> std::process::Output {
     let mut command = Command::cargo_bin("forbear").expect("the binary");
@@ -90,6 +94,99 @@ fn wrong_settings_are_all_named_at_once() {
     );
 }
 
+/// A settings file for a cluster that is not there, a policy beside it, and whatever else is to stand in the settings.
+fn installation(policy: &str, more_settings: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let policy_file = directory.path().join("policy.yaml");
+    let settings_file = directory.path().join("forbear.toml");
+    std::fs::write(&policy_file, policy).expect("a file");
+    let settings = format!(
+        "[policy]\nfile = {:?}\n[kafka]\nbootstrap-servers = \"127.0.0.1:1\"\n{more_settings}",
+        policy_file.display().to_string()
+    );
+    std::fs::write(&settings_file, settings).expect("a file");
+    let settings_file = settings_file.display().to_string();
+    (directory, settings_file)
+}
+
+#[test]
+fn a_bad_policy_ends_the_run_with_file_line_and_column() {
+    let policy = STARTER.replace("gap: 4h", "gap: 4m");
+    let (directory, config) = installation(&policy, "");
+    let output = forbear(&["run", "--config", &config]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    let line = policy
+        .lines()
+        .position(|line| line.contains("gap: 4m"))
+        .expect("it is there")
+        + 1;
+    let column = policy
+        .lines()
+        .nth(line - 1)
+        .and_then(|line| line.find("4m"))
+        .expect("it is there")
+        + 1;
+    let place = format!("{}:{line}:{column}", directory.path().join("policy.yaml").display());
+    assert!(
+        error.starts_with("error: the policy cannot be used\nerror[duration]: "),
+        "{error}"
+    );
+    assert!(error.contains(&place), "{place} is not in\n{error}");
+    assert!(error.contains("`4min` for minutes"), "{error}");
+    assert!(!error.contains("error: error"), "{error}");
+}
+
+#[test]
+fn a_missing_policy_is_a_sentence_on_standard_error() {
+    let (directory, config) = installation(STARTER, "");
+    std::fs::remove_file(directory.path().join("policy.yaml")).expect("it was there");
+    let output = forbear(&["run", "--config", &config]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.starts_with("error: cannot read the policy "), "{error}");
+    assert!(error.contains("policy.yaml: No such file or directory"), "{error}");
+}
+
+/// Whatever is wrong, and however much is logged.
+#[test]
+fn no_secret_is_ever_shown() {
+    const PASSWORD: &str = "open-sesame-31";
+    let directory = tempfile::tempdir().expect("a directory");
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, PASSWORD).expect("a file");
+    let from_file = format!("\"sasl.password\" = \"file:{}\"", secret.display());
+    let inline = format!("\"sasl.password\" = \"{PASSWORD}\"");
+    let sasl = "\"security.protocol\" = \"SASL_PLAINTEXT\"\n\"sasl.username\" = \"ali\"";
+    let cases = [
+        (&inline, "PLAIN", ""),
+        (&from_file, "PLAIN", ""),
+        (&inline, "NO-SUCH-MECHANISM", ""),
+        (&inline, "PLAIN", "\"sasl.pasword\" = \"open-sesame-31\""),
+        (&inline, "PLAIN", "\"session.timeout.ms\" = \"open-sesame-31\""),
+    ];
+    // Side by side: some of them wait for a cluster that is not there.
+    std::thread::scope(|scope| {
+        for (password, mechanism, more) in cases {
+            scope.spawn(move || {
+                let client =
+                    format!("[kafka.client]\n{sasl}\n{password}\n\"sasl.mechanisms\" = \"{mechanism}\"\n{more}\n");
+                let (_directory, config) = installation(STARTER, &format!("{client}[log]\nlevel = \"trace\"\n"));
+                let output = forbear(&["run", "--config", &config]);
+                assert_eq!(output.status.code(), Some(1), "{mechanism} {more}");
+                let shown = text(&[output.stdout, output.stderr].concat());
+                assert!(shown.contains("error: "), "{shown}");
+                assert!(!shown.contains(PASSWORD), "{shown}");
+                let misspelt = more.contains("pasword");
+                assert!(
+                    !misspelt || shown.contains("did you mean \"sasl.password\"?"),
+                    "{shown}"
+                );
+            });
+        }
+    });
+}
+
 #[test]
 fn a_cluster_that_does_not_answer_is_named() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -103,4 +200,114 @@ fn a_cluster_that_does_not_answer_is_named() {
         "{}",
         text(&output.stderr)
     );
+}
+
+/// The blocks of the README in a language.
+fn blocks(language: &str) -> Vec<String> {
+    let start = format!("```{language}\n");
+    let found: Vec<String> = README
+        .split(&start)
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next())
+        .map(str::to_owned)
+        .collect();
+    assert!(!found.is_empty(), "the README has no {language}");
+    found
+}
+
+#[test]
+fn the_policy_of_the_readme_compiles_alone_and_with_the_rules_that_are_added() {
+    let blocks = blocks("yaml");
+    let (whole, added): (Vec<&String>, Vec<&String>) = blocks.iter().partition(|block| block.starts_with("forbear: 1"));
+    assert_eq!(
+        (whole.len(), added.len()),
+        (1, 1),
+        "a complete policy, and rules to be added to it"
+    );
+    for policy in [whole[0].clone(), format!("{}\n{}", whole[0], added[0])] {
+        let (directory, _) = installation(&policy, "");
+        let file = directory.path().join("policy.yaml").display().to_string();
+        let output = forbear(&["policy", "check", &file]);
+        assert!(
+            output.status.success() && output.stderr.is_empty(),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_settings_of_the_readme_and_of_deploy_are_accepted() {
+    let mut all = blocks("toml");
+    all.push(include_str!("../deploy/forbear.toml").to_owned());
+    for settings in all {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("forbear.toml");
+        std::fs::write(&file, settings).expect("a file");
+        let config = file.display().to_string();
+        let mut command = Command::cargo_bin("forbear").expect("the binary");
+        // Settings are read first: what is missing after that is the policy.
+        let output = command
+            .args([
+                "topics",
+                "verify",
+                "--policy",
+                "/nowhere/policy.yaml",
+                "--config",
+                &config,
+            ])
+            .env_clear()
+            .output()
+            .expect("it runs");
+        assert!(
+            text(&output.stderr).starts_with("error: cannot read the policy /nowhere/policy.yaml: "),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+/// A promise that is said to be shown by a test is shown by one that is there.
+#[test]
+fn every_test_that_the_readme_names_exists() {
+    let mut sources = String::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    read_all(&root.join("src"), &mut sources);
+    read_all(&root.join("tests"), &mut sources);
+    let named = README.split('`').skip(1).step_by(2).filter(|word| {
+        word.len() > 25
+            && word
+                .chars()
+                .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    });
+    let mut count = 0;
+    for name in named {
+        count += 1;
+        assert!(sources.contains(&format!("fn {name}()")), "{name}");
+    }
+    assert!(count > 10, "{count}");
+}
+
+fn read_all(directory: &Path, into: &mut String) {
+    for entry in std::fs::read_dir(directory).expect("a directory of ours") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(&path).expect("a source file"));
+        }
+    }
+}
+
+/// What the README points at is there.
+#[test]
+fn every_file_that_the_readme_links_to_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let links = README.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let mut count = 0;
+    for link in links.filter(|link| !link.starts_with('#') && !link.starts_with("http")) {
+        count += 1;
+        assert!(root.join(link).exists(), "{link}");
+    }
+    assert!(count > 5, "{count}");
 }

@@ -118,6 +118,33 @@ fn names_are_unique_and_have_the_prefix() {
     assert!(names.iter().all(|name| name.starts_with("forbear_")));
 }
 
+/// What one command starts must find its files: a path that does not exist becomes an empty folder in the container.
+#[test]
+fn every_file_that_docker_compose_and_the_image_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let compose = std::fs::read_to_string(root.join("docker-compose.yml")).expect("docker-compose.yml");
+    let mounts: Vec<&str> = compose
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- ./")?.split(':').next())
+        .collect();
+    assert!(mounts.len() >= 6, "{mounts:?}");
+    for mount in &mounts {
+        assert!(root.join(mount).exists(), "{mount}");
+    }
+    let policy = compose
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("FORBEAR_POLICY__FILE: /etc/forbear/"))
+        .expect("a policy");
+    assert!(deploy().join(policy).is_file(), "{policy}");
+    let kept = read("Dockerfile.dockerignore");
+    for kept in kept.lines().filter_map(|line| line.strip_prefix('!')) {
+        assert!(root.join(kept).exists(), "{kept}");
+    }
+    // The demo's policy is compiled in.
+    assert!(kept.contains("!deploy/policies\n"));
+    assert!(read("Dockerfile").contains("--bin forbear"));
+}
+
 #[test]
 fn promtool_accepts_the_rules_their_tests_and_the_scrape_settings() {
     let required = std::env::var("FORBEAR_REQUIRE_PROMTOOL").is_ok_and(|value| value == "1");

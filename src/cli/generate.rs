@@ -32,9 +32,10 @@ pub struct GenerateArguments {
     /// End after this many intents (neither this nor --seconds: 60 seconds)
     #[arg(long)]
     count: Option<u64>,
-    /// The same seed, customers and shares give the same records, but for their times
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// The same seed, customers and shares give the same records, but for their times; default: another one each time,
+    /// because the same intents again are all duplicates
+    #[arg(long)]
+    seed: Option<u64>,
     /// Share of intents that cannot be read, 0 to 1
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     malformed: f64,
@@ -53,6 +54,7 @@ pub struct GenerateArguments {
     /// Channels to ask for
     #[arg(long, value_delimiter = ',', default_value = "email,push,sms")]
     channels: Vec<String>,
+    /// How the result is printed
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -60,6 +62,7 @@ pub struct GenerateArguments {
 /// What was written.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Written {
+    pub seed: u64,
     pub intents: u64,
     pub engagement: u64,
     pub malformed: u64,
@@ -86,8 +89,15 @@ impl Written {
             return serde_json::to_string(self).unwrap_or_default();
         }
         format!(
-            "wrote {} intents and {} engagement events in {:.1} s ({} malformed, {} repeated, {} astray, {} failed)",
-            self.intents, self.engagement, self.seconds, self.malformed, self.repeated, self.strays, self.failed
+            "wrote {} intents and {} engagement events in {:.1} s ({} malformed, {} repeated, {} astray, {} failed; seed {})",
+            self.intents,
+            self.engagement,
+            self.seconds,
+            self.malformed,
+            self.repeated,
+            self.strays,
+            self.failed,
+            self.seed
         )
     }
 }
@@ -117,9 +127,14 @@ pub(super) fn execute(arguments: &GenerateArguments) -> Result<ExitCode, String>
     let end = seconds.map(|seconds| (seconds as f64 * arguments.rate).ceil() as u64);
     let intents_wanted = arguments.count.into_iter().chain(end).min().unwrap_or(u64::MAX);
     let progress = Progress::new(intents_wanted);
-    let workload = Workload::new(arguments.plan());
+    // Short enough to be typed again.
+    let seed = arguments.seed.unwrap_or(now_ms().unsigned_abs() % 100_000_000);
+    let workload = Workload::new(arguments.plan(seed));
     let start = Instant::now();
-    let mut written = Written::default();
+    let mut written = Written {
+        seed,
+        ..Written::default()
+    };
     for (number, record) in workload.enumerate() {
         if record.feed == Feed::Intents && written.intents >= intents_wanted || interrupt.asked() {
             break;
@@ -150,9 +165,9 @@ pub(super) fn execute(arguments: &GenerateArguments) -> Result<ExitCode, String>
 }
 
 impl GenerateArguments {
-    fn plan(&self) -> WorkloadPlan {
+    fn plan(&self, seed: u64) -> WorkloadPlan {
         WorkloadPlan {
-            seed: self.seed,
+            seed,
             customers: self.customers,
             rate: self.rate,
             malformed: self.malformed,

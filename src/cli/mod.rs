@@ -28,12 +28,25 @@ pub fn main() -> ExitCode {
     match arguments.command.execute() {
         Ok(code) => code,
         Err(problem) => {
-            for line in problem.lines() {
-                eprintln!("error: {line}");
-            }
+            eprint!("{}", as_errors(&problem));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Each line is a problem of its own, up to a report about a file: that one has its own marks and is left as it is.
+fn as_errors(problem: &str) -> String {
+    let mut in_report = false;
+    let mut text = String::new();
+    for line in problem.lines() {
+        in_report |= line.starts_with("error[") || line.starts_with("warning[");
+        if !in_report {
+            text.push_str("error: ");
+        }
+        text.push_str(line);
+        text.push('\n');
+    }
+    text
 }
 
 #[derive(Parser)]
@@ -150,6 +163,15 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_problem_is_marked_and_a_report_is_left_as_it_is() {
+        assert_eq!(as_errors("one\ntwo"), "error: one\nerror: two\n");
+        assert_eq!(
+            as_errors("bad\nerror[duration]: a gap\n --> f:1:2\n\nerror[x]: y"),
+            "error: bad\nerror[duration]: a gap\n --> f:1:2\n\nerror[x]: y\n"
+        );
+    }
 
     #[test]
     fn the_definition_of_the_commands_is_consistent() {

@@ -48,6 +48,7 @@ pub struct ExpectedTopic {
     pub role: Role,
 }
 
+/// Whether a finding is advice or fails the check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {

@@ -334,7 +334,7 @@ impl Workload {
         let number = self.intents;
         let mut body = Map::new();
         let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
-        set("intent_id", json!(intent_id(number)));
+        set("intent_id", json!(intent_id(self.plan.seed, number)));
         set("customer_id", json!(customer_id(customer)));
         set("channel", json!(channel));
         set("division", json!(division.name));
@@ -396,7 +396,7 @@ impl Workload {
     /// One of the ways in which a producer gets it wrong.
     fn malformed(&mut self, customer: u32) {
         let division = self.division().name;
-        let (intent, customer_name) = (intent_id(self.intents), customer_id(customer));
+        let (intent, customer_name) = (intent_id(self.plan.seed, self.intents), customer_id(customer));
         let sound =
             json!({ "intent_id": intent, "customer_id": customer_name, "channel": "email", "division": division });
         let with = |name: &str, value: Value| {
@@ -438,7 +438,7 @@ impl Workload {
         let machine = kind == "opened" && self.chance(0.2);
         let mut fields = json!({ "channel": channel });
         if kind != "unsubscribed" {
-            fields["intent_id"] = json!(intent_id(intent));
+            fields["intent_id"] = json!(intent_id(self.plan.seed, intent));
         }
         if machine {
             fields["machine"] = json!(true);
@@ -448,7 +448,7 @@ impl Workload {
 
     fn event(&mut self, customer: u32, kind: &str, fields: Value) {
         let mut body = fields;
-        body["event_id"] = json!(format!("event-{:08}", self.events));
+        body["event_id"] = json!(format!("event-{}-{:08}", self.plan.seed, self.events));
         body["customer_id"] = json!(customer_id(customer));
         body["type"] = json!(kind);
         body["occurred_at"] = json!(time(self.now_ms()));
@@ -564,8 +564,9 @@ fn customer_id(customer: u32) -> String {
     format!("customer-{customer:06}")
 }
 
-fn intent_id(number: u64) -> String {
-    format!("intent-{number:09}")
+/// Another seed gives other ids: a second load on one cluster is not a repetition of the first.
+fn intent_id(seed: u64, number: u64) -> String {
+    format!("intent-{seed}-{number:09}")
 }
 
 #[cfg(test)]
@@ -701,9 +702,9 @@ mod tests {
             3_000,
         ) {
             match record.feed {
-                Feed::Engagement => introduced.insert(record.key.clone()),
-                Feed::Intents => !introduced.contains(&record.key) && panic!("an intent before the profile"),
-            };
+                Feed::Engagement => _ = introduced.insert(record.key.clone()),
+                Feed::Intents => assert!(introduced.contains(&record.key), "an intent before the profile"),
+            }
         }
         assert!(introduced.len() > 10);
     }

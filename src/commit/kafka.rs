@@ -235,9 +235,7 @@ impl KafkaProducer {
     fn end(&self) -> Result<(), CommitError> {
         let started = Instant::now();
         loop {
-            // SAFETY: the handle lives as long as `self.producer`; `&mut self` of `commit` keeps other calls out.
-            let answer = unsafe { raw::commit_transaction(self.producer.client().native_ptr(), CALL_TIMEOUT) };
-            match answer {
+            match raw::commit_transaction(self.producer.client(), CALL_TIMEOUT) {
                 Ok(()) => return Ok(()),
                 // The commit is under way: the same call again, never an abort.
                 Err(error) if error.retriable && !error.fatal && started.elapsed() < COMMIT_DEADLINE => {}

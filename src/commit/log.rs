@@ -51,6 +51,7 @@ pub enum CommitError {
 
 /// A transactional producer. One transaction at a time, from begin to end inside `commit`.
 pub trait Producer {
+    /// Who commits: member and generation, as they were at the assignment.
     type Group;
     /// Begin, produce, send offsets, commit. Returns the next changelog offset for each partition of `state_topic` that
     /// the transaction wrote to (offset of the last record + 1).
@@ -100,12 +101,16 @@ pub trait Changelog {
 
 /// One worker's way to the log.
 pub trait Log {
+    /// Reads the inputs.
     type Source: Source;
+    /// Writes transactions.
     type Producer: Producer<Group = <Self::Source as Source>::Group>;
+    /// Reads changed state back.
     type Changelog: Changelog;
     /// Joins the group.
     fn source(&mut self) -> Result<Self::Source, crate::intake::source::SourceError>;
     /// A new transactional producer: bumps the epoch, settles what its predecessor left open, fences it.
     fn producer(&mut self) -> Result<Self::Producer, CommitError>;
+    /// A reader of the changelog, outside the group.
     fn changelog(&mut self) -> Result<Self::Changelog, crate::intake::source::SourceError>;
 }

@@ -32,6 +32,9 @@ pub struct Marker {
     /// Intents that wait in the partition, for the metric.
     #[n(6)]
     pub deferred: u64,
+    /// Hash of the policy under which the whole queue was timed; none: a walk over it never came to its end.
+    #[cbor(n(7), with = "minicbor::bytes")]
+    pub timed_by: Option<[u8; 32]>,
 }
 
 /// Why a marker cannot be read.
@@ -104,6 +107,7 @@ mod tests {
             positions: vec![("forbear.intents".into(), 17), ("forbear.engagement".into(), 0)],
             repaired: false,
             deferred: 3,
+            timed_by: Some([7; 32]),
         }
     }
 

@@ -121,6 +121,7 @@ impl PlainProducer {
             .map_err(|error| format!("records are still on their way: {error}"))
     }
 
+    /// What became of the records so far.
     pub fn delivered(&self) -> Delivered {
         Delivered {
             records: self.counts.records.load(Ordering::Relaxed),

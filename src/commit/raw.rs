@@ -3,29 +3,36 @@
 //! Why: the Rust client's `commit_transaction` flushes first in steps of 100 ms, a floor under every commit; librdkafka's own call flushes by
 //! itself and answers as soon as the broker does (2–6 ms on loopback). A delivery-report thread has to run meanwhile.
 
+#![allow(unsafe_code)]
+
 use rdkafka::bindings as sys;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::RDKafkaErrorCode;
 use std::ffi::CStr;
 use std::time::Duration;
 
 /// What librdkafka says of a transactional call that failed.
 #[derive(Debug, Clone)]
 pub struct RawError {
-    pub code: rdkafka::error::RDKafkaErrorCode,
+    /// The error's code.
+    pub code: RDKafkaErrorCode,
+    /// The error in words.
     pub text: String,
+    /// The producer can do nothing any more.
     pub fatal: bool,
+    /// The same call may be made again.
     pub retriable: bool,
+    /// The transaction can only be aborted.
     pub requires_abort: bool,
 }
 
-/// Commits the open transaction of `client`, which the caller keeps alive.
-///
-/// # Safety
-/// `client` is the live native handle of a transactional producer, and no other thread makes transactional calls on it.
-pub unsafe fn commit_transaction(client: *mut sys::rd_kafka_t, wait: Duration) -> Result<(), RawError> {
+/// Commits the open transaction of a producer. (A client that has none is told so by librdkafka, as an error.)
+pub fn commit_transaction<C: ClientContext>(client: &Client<C>, wait: Duration) -> Result<(), RawError> {
     let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
-    // SAFETY: the handle is live (caller); the error, if any, is ours to read and to destroy, once.
+    // SAFETY: the handle is live while `client` is borrowed, and the call may be made from any thread; the error, if any,
+    // is ours to read and to destroy, once.
     unsafe {
-        let error = sys::rd_kafka_commit_transaction(client, wait_ms);
+        let error = sys::rd_kafka_commit_transaction(client.native_ptr(), wait_ms);
         if error.is_null() {
             return Ok(());
         }

@@ -21,6 +21,7 @@ impl EmbeddedBroker {
         Ok(EmbeddedBroker { cluster })
     }
 
+    /// Where clients find it.
     pub fn bootstrap_servers(&self) -> String {
         self.cluster.bootstrap_servers()
     }

@@ -587,7 +587,11 @@ fn client_event(consumer: &BaseConsumer<GroupEvents>, error: &KafkaError) -> Opt
     }
 }
 
-fn list_of(inputs: &Inputs, of: &[(TopicIndex, i32)], offset: Offset) -> Result<TopicPartitionList, SourceError> {
+pub(crate) fn list_of(
+    inputs: &Inputs,
+    of: &[(TopicIndex, i32)],
+    offset: Offset,
+) -> Result<TopicPartitionList, SourceError> {
     let mut list = TopicPartitionList::with_capacity(of.len());
     for &(topic, partition) in of {
         let (name, _) = &inputs.topics[usize::from(topic)];
@@ -596,7 +600,7 @@ fn list_of(inputs: &Inputs, of: &[(TopicIndex, i32)], offset: Offset) -> Result<
     Ok(list)
 }
 
-fn in_order<T>(
+pub(crate) fn in_order<T>(
     inputs: &Inputs,
     of: &[(TopicIndex, i32)],
     answer: &TopicPartitionList,

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod client;
 pub mod embedded;
+pub mod hanging;
 pub mod kafka;
 pub mod queue;
 pub mod source;

@@ -7,6 +7,8 @@
 //! What must stay true: a queue never outlives the client it was made from (it holds the owner), it is polled from one thread at
 //! a time (`&mut self`), and every message that a batch call hands out is destroyed exactly once, by [`Message`]'s drop.
 
+#![allow(unsafe_code)]
+
 use crate::intake::source::Headers;
 use rdkafka::bindings as sys;
 use rdkafka::types::RDKafkaRespErr;
@@ -17,6 +19,7 @@ use std::time::Duration;
 
 /// Gives the native handle of a client, valid as long as the value lives.
 pub trait NativeClient {
+    /// Valid as long as `self` lives, and always the same.
     fn native_handle(&self) -> *mut sys::rd_kafka_t;
 }
 
@@ -109,11 +112,13 @@ impl Message {
         (error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR).then_some(error)
     }
 
+    /// The partition that it was read from.
     pub fn partition(&self) -> i32 {
         // SAFETY: as above.
         unsafe { (*self.raw).partition }
     }
 
+    /// Its offset; of an end of partition, the offset where the next record will stand.
     pub fn offset(&self) -> i64 {
         // SAFETY: as above.
         unsafe { (*self.raw).offset }
@@ -132,17 +137,20 @@ impl Message {
         }
     }
 
+    /// The time that the record carries; -1: none.
     pub fn timestamp_ms(&self) -> i64 {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: as above; `kind` is written only.
         unsafe { sys::rd_kafka_message_timestamp(self.raw, &mut kind) }
     }
 
+    /// The key; none: null.
     pub fn key(&self) -> Option<&[u8]> {
         // SAFETY: the key stands in the fetch buffer, which lives as long as the message.
         unsafe { bytes((*self.raw).key, (*self.raw).key_len) }
     }
 
+    /// The value; none: null.
     pub fn value(&self) -> Option<&[u8]> {
         // SAFETY: as for the key. (On an event the payload is an error text; callers look at `error` first.)
         unsafe { bytes((*self.raw).payload, (*self.raw).len) }
@@ -176,7 +184,9 @@ impl Drop for Message {
     }
 }
 
-/// SAFETY: `data` is null or points to `size` bytes that live as long as the caller's borrow.
+/// # Safety
+/// `data` is null or points to `size` bytes that live as long as the caller's borrow.
 unsafe fn bytes<'a>(data: *const c_void, size: usize) -> Option<&'a [u8]> {
+    // SAFETY: not null, and the bytes live as long as the caller says.
     (!data.is_null()).then(|| unsafe { std::slice::from_raw_parts(data.cast::<u8>(), size) })
 }

@@ -4,7 +4,6 @@ mod events;
 
 use super::*;
 use proptest::prelude::*;
-use rstest::rstest;
 
 const MAX_BYTES: usize = 10_000;
 const RECORD_MS: i64 = 1_700_000_000_000;
@@ -74,26 +73,36 @@ fn every_field_of_an_intent_is_read() {
     assert_eq!(intent(WHOLE_INTENT), Ok(expected));
 }
 
-#[rstest]
-#[case(r#""unread":1"#)]
-#[case(
-    r#""class":null,"message_type":null,"tags":null,"priority":null,"value":null,"cost":null,"created_at":null,"payload":null"#
-)]
-fn absent_and_null_fields_of_an_intent_have_their_defaults(#[case] members: &str) {
-    let intent = intent_with(members).unwrap();
-    assert_eq!(&*intent.message_type, "campaign");
-    assert_eq!(intent.priority, 500);
-    assert_eq!(intent.created_at_ms, RECORD_MS);
-    assert_eq!((intent.class, intent.endpoint, intent.objective), (None, None, None));
-    assert_eq!(
-        (intent.value, intent.propensity, intent.cost_micros),
-        (None, None, None)
-    );
-    assert_eq!(
-        (intent.not_before_ms, intent.deliver_at_ms, intent.expires_at_ms),
-        (None, None, None)
-    );
-    assert!(intent.tags.is_empty() && intent.fallback_channels.is_empty());
+#[test]
+fn absent_and_null_fields_of_an_intent_have_their_defaults() {
+    for members in [
+        r#""unread":1"#,
+        r#""class":null,"message_type":null,"tags":null,"priority":null,"value":null,"cost":null,"created_at":null,"payload":null"#,
+    ] {
+        let intent = intent_with(members).unwrap();
+        assert_eq!(&*intent.message_type, "campaign", "{members:?}");
+        assert_eq!(intent.priority, 500, "{members:?}");
+        assert_eq!(intent.created_at_ms, RECORD_MS, "{members:?}");
+        assert_eq!(
+            (intent.class, intent.endpoint, intent.objective),
+            (None, None, None),
+            "{members:?}"
+        );
+        assert_eq!(
+            (intent.value, intent.propensity, intent.cost_micros),
+            (None, None, None),
+            "{members:?}"
+        );
+        assert_eq!(
+            (intent.not_before_ms, intent.deliver_at_ms, intent.expires_at_ms),
+            (None, None, None),
+            "{members:?}"
+        );
+        assert!(
+            intent.tags.is_empty() && intent.fallback_channels.is_empty(),
+            "{members:?}"
+        );
+    }
 }
 
 #[test]
@@ -103,27 +112,30 @@ fn a_record_without_a_timestamp_was_created_at_the_epoch() {
     assert_eq!(intent.created_at_ms, 0);
 }
 
-#[rstest]
-#[case("")]
-#[case("  ")]
-#[case("null")]
-#[case("[]")]
-#[case("\"text\"")]
-#[case("12")]
-#[case("{")]
-#[case("{\"a\":1}}")]
-#[case("{\"a\":1} {}")]
-#[case("{\"a\":1,}")]
-#[case("{'a':1}")]
-#[case("{\"a\":01}")]
-#[case("{\"a\":NaN}")]
-#[case("{\"a\":\"\n\"}")]
-#[case("{\"payload\":[1,2}")]
-#[case("{\"priority\":\"wrong type\",\"payload\":[}")]
-#[case("\u{feff}{}")]
-fn what_is_no_json_object_is_not_json(#[case] value: &str) {
-    assert_eq!(intent(value).unwrap_err().kind, MalformedKind::NotJson);
-    assert_eq!(event(value).unwrap_err().kind, MalformedKind::NotJson);
+#[test]
+fn what_is_no_json_object_is_not_json() {
+    for value in [
+        "",
+        "  ",
+        "null",
+        "[]",
+        "\"text\"",
+        "12",
+        "{",
+        "{\"a\":1}}",
+        "{\"a\":1} {}",
+        "{\"a\":1,}",
+        "{'a':1}",
+        "{\"a\":01}",
+        "{\"a\":NaN}",
+        "{\"a\":\"\n\"}",
+        "{\"payload\":[1,2}",
+        "{\"priority\":\"wrong type\",\"payload\":[}",
+        "\u{feff}{}",
+    ] {
+        assert_eq!(intent(value).unwrap_err().kind, MalformedKind::NotJson, "{value:?}");
+        assert_eq!(event(value).unwrap_err().kind, MalformedKind::NotJson, "{value:?}");
+    }
 }
 
 #[test]
@@ -136,108 +148,126 @@ fn a_null_value_and_invalid_utf_8_are_not_json() {
     }
 }
 
-#[rstest]
-#[case("payload")]
-#[case("unknown")]
-#[case("tags")]
-#[case("attributes")]
-fn nesting_deeper_than_128_is_not_json_wherever_it_is(#[case] name: &str) {
-    // The object itself is the first level.
-    let nested = |depth: usize| format!(r#""{name}":{}{}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
-    assert_eq!(intent_with(&nested(129)).unwrap_err().kind, MalformedKind::NotJson);
-    assert_eq!(
-        event_with("clicked", &nested(4000)).unwrap_err().kind,
-        MalformedKind::NotJson
-    );
-    if name != "tags" {
-        assert!(intent_with(&nested(128)).is_ok());
+#[test]
+fn nesting_deeper_than_128_is_not_json_wherever_it_is() {
+    for name in ["payload", "unknown", "tags", "attributes"] {
+        // The object itself is the first level.
+        let nested = |depth: usize| format!(r#""{name}":{}{}"#, "[".repeat(depth - 1), "]".repeat(depth - 1));
+        assert_eq!(
+            intent_with(&nested(129)).unwrap_err().kind,
+            MalformedKind::NotJson,
+            "{name:?}"
+        );
+        assert_eq!(
+            event_with("clicked", &nested(4000)).unwrap_err().kind,
+            MalformedKind::NotJson,
+            "{name:?}"
+        );
+        if name != "tags" {
+            assert!(intent_with(&nested(128)).is_ok(), "{name:?}");
+        }
     }
 }
 
-#[rstest]
-#[case("\"customer_id\":\"c-1\"", "customer_id: expected to occur once")]
-#[case("\"customer\\u005fid\":\"c-1\"", "customer_id: expected to occur once")]
-#[case("\"payload\":1,\"payload\":1", "payload: expected to occur once")]
-#[case("\"x\":1,\"y\":1,\"\\u0078\":2", "expected every key to occur once")]
-fn a_repeated_key_is_a_bad_field(#[case] members: &str, #[case] detail: &str) {
-    let malformed = intent_with(members).unwrap_err();
-    assert_eq!(malformed, Malformed::new(MalformedKind::BadField, detail));
+#[test]
+fn a_repeated_key_is_a_bad_field() {
+    for (members, detail) in [
+        ("\"customer_id\":\"c-1\"", "customer_id: expected to occur once"),
+        ("\"customer\\u005fid\":\"c-1\"", "customer_id: expected to occur once"),
+        ("\"payload\":1,\"payload\":1", "payload: expected to occur once"),
+        ("\"x\":1,\"y\":1,\"\\u0078\":2", "expected every key to occur once"),
+    ] {
+        let malformed = intent_with(members).unwrap_err();
+        assert_eq!(
+            malformed,
+            Malformed::new(MalformedKind::BadField, detail),
+            "{members:?} {detail:?}"
+        );
+    }
 }
 
-#[rstest]
-#[case("intent_id")]
-#[case("customer_id")]
-#[case("channel")]
-#[case("division")]
-fn an_intent_without_a_required_field_says_which(#[case] name: &str) {
-    let expected = Malformed::new(MalformedKind::MissingField, format!("{name}: required"));
-    let renamed = WHOLE_INTENT.replacen(&format!("\"{name}\""), "\"another\"", 1);
-    assert_eq!(intent(&renamed).as_ref(), Err(&expected));
-    let nulled = renamed.replacen('{', &format!("{{\"{name}\":null,"), 1);
-    assert_eq!(intent(&nulled), Err(expected));
+#[test]
+fn an_intent_without_a_required_field_says_which() {
+    for name in ["intent_id", "customer_id", "channel", "division"] {
+        let expected = Malformed::new(MalformedKind::MissingField, format!("{name}: required"));
+        let renamed = WHOLE_INTENT.replacen(&format!("\"{name}\""), "\"another\"", 1);
+        assert_eq!(intent(&renamed).as_ref(), Err(&expected), "{name:?}");
+        let nulled = renamed.replacen('{', &format!("{{\"{name}\":null,"), 1);
+        assert_eq!(intent(&nulled), Err(expected), "{name:?}");
+    }
 }
 
-#[rstest]
-#[case("event_id")]
-#[case("customer_id")]
-#[case("type")]
-#[case("occurred_at")]
-fn an_event_without_a_required_field_says_which(#[case] name: &str) {
-    let value = MINIMAL_EVENT.replace("TYPE", "opened").replace(name, "another");
-    let expected = Malformed::new(MalformedKind::MissingField, format!("{name}: required"));
-    assert_eq!(event(&value), Err(expected));
+#[test]
+fn an_event_without_a_required_field_says_which() {
+    for name in ["event_id", "customer_id", "type", "occurred_at"] {
+        let value = MINIMAL_EVENT.replace("TYPE", "opened").replace(name, "another");
+        let expected = Malformed::new(MalformedKind::MissingField, format!("{name}: required"));
+        assert_eq!(event(&value), Err(expected), "{name:?}");
+    }
 }
 
-#[rstest]
-#[case("class", "1")]
-#[case("class", "{}")]
-#[case("message_type", "\"\"")]
-#[case("campaign", "[\"spring\"]")]
-#[case("campaign", "\"\\ud800\"")]
-#[case("tags", "\"a\"")]
-#[case("tags", "[1]")]
-#[case("tags", "[null]")]
-#[case("tags", "[\"\"]")]
-#[case("fallback_channels", "{}")]
-#[case("endpoint", "true")]
-#[case("priority", "-1")]
-#[case("priority", "1001")]
-#[case("priority", "1.5")]
-#[case("priority", "\"500\"")]
-#[case("priority", "1e400")]
-#[case("value", "1e400")]
-#[case("value", "\"12\"")]
-#[case("propensity", "1.01")]
-#[case("propensity", "-0.01")]
-#[case("cost", "-0.01")]
-#[case("cost", "1000000001")]
-#[case("not_before", "\"tomorrow\"")]
-#[case("deliver_at", "1774729800")]
-#[case("expires_at", "\"2026-02-30T00:00:00Z\"")]
-#[case("created_at", "\"1969-12-31T23:59:59Z\"")]
-fn a_bad_field_of_an_intent_is_named_and_its_value_is_not(#[case] name: &str, #[case] value: &str) {
-    let malformed = intent_with(&format!("\"{name}\":{value}")).unwrap_err();
-    assert_eq!(malformed.kind, MalformedKind::BadField);
-    assert!(
-        malformed.detail.starts_with(&format!("{name}: expected ")),
-        "{malformed:?}"
-    );
-    assert!(!malformed.detail.contains("tomorrow") && !malformed.detail.contains("spring"));
+#[test]
+fn a_bad_field_of_an_intent_is_named_and_its_value_is_not() {
+    for (name, value) in [
+        ("class", "1"),
+        ("class", "{}"),
+        ("message_type", "\"\""),
+        ("campaign", "[\"spring\"]"),
+        ("campaign", "\"\\ud800\""),
+        ("tags", "\"a\""),
+        ("tags", "[1]"),
+        ("tags", "[null]"),
+        ("tags", "[\"\"]"),
+        ("fallback_channels", "{}"),
+        ("endpoint", "true"),
+        ("priority", "-1"),
+        ("priority", "1001"),
+        ("priority", "1.5"),
+        ("priority", "\"500\""),
+        ("priority", "1e400"),
+        ("value", "1e400"),
+        ("value", "\"12\""),
+        ("propensity", "1.01"),
+        ("propensity", "-0.01"),
+        ("cost", "-0.01"),
+        ("cost", "1000000001"),
+        ("not_before", "\"tomorrow\""),
+        ("deliver_at", "1774729800"),
+        ("expires_at", "\"2026-02-30T00:00:00Z\""),
+        ("created_at", "\"1969-12-31T23:59:59Z\""),
+    ] {
+        let malformed = intent_with(&format!("\"{name}\":{value}")).unwrap_err();
+        assert_eq!(malformed.kind, MalformedKind::BadField, "{name:?} {value:?}");
+        assert!(
+            malformed.detail.starts_with(&format!("{name}: expected ")),
+            "{malformed:?}"
+        );
+        assert!(
+            !malformed.detail.contains("tomorrow") && !malformed.detail.contains("spring"),
+            "{name:?} {value:?}"
+        );
+    }
 }
 
-#[rstest]
-#[case("priority", "0")]
-#[case("priority", "1e3")]
-#[case("priority", "7.0")]
-#[case("value", "-1e300")]
-#[case("propensity", "0")]
-#[case("propensity", "1")]
-#[case("cost", "0")]
-#[case("cost", "1000000000")]
-#[case("campaign", "\"\"")]
-#[case("expires_at", "\"9999-12-31T23:59:59Z\"")]
-fn a_value_on_the_edge_of_its_range_is_accepted(#[case] name: &str, #[case] value: &str) {
-    assert!(intent_with(&format!("\"{name}\":{value}")).is_ok());
+#[test]
+fn a_value_on_the_edge_of_its_range_is_accepted() {
+    for (name, value) in [
+        ("priority", "0"),
+        ("priority", "1e3"),
+        ("priority", "7.0"),
+        ("value", "-1e300"),
+        ("propensity", "0"),
+        ("propensity", "1"),
+        ("cost", "0"),
+        ("cost", "1000000000"),
+        ("campaign", "\"\""),
+        ("expires_at", "\"9999-12-31T23:59:59Z\""),
+    ] {
+        assert!(
+            intent_with(&format!("\"{name}\":{value}")).is_ok(),
+            "{name:?} {value:?}"
+        );
+    }
 }
 
 #[test]
@@ -261,13 +291,17 @@ fn an_id_has_1_to_256_bytes() {
     }
 }
 
-#[rstest]
-#[case("tags", limits::TAGS)]
-#[case("fallback_channels", limits::FALLBACK_CHANNELS)]
-fn a_list_may_be_as_long_as_its_limit_and_no_longer(#[case] name: &str, #[case] most: usize) {
-    let list = |length: usize| format!("\"{name}\":[{}]", vec!["\"x\""; length].join(","));
-    assert!(intent_with(&list(most)).is_ok());
-    assert_eq!(intent_with(&list(most + 1)).unwrap_err().kind, MalformedKind::BadField);
+#[test]
+fn a_list_may_be_as_long_as_its_limit_and_no_longer() {
+    for (name, most) in [("tags", limits::TAGS), ("fallback_channels", limits::FALLBACK_CHANNELS)] {
+        let list = |length: usize| format!("\"{name}\":[{}]", vec!["\"x\""; length].join(","));
+        assert!(intent_with(&list(most)).is_ok(), "{name:?} {most:?}");
+        assert_eq!(
+            intent_with(&list(most + 1)).unwrap_err().kind,
+            MalformedKind::BadField,
+            "{name:?} {most:?}"
+        );
+    }
 }
 
 #[test]

@@ -54,7 +54,9 @@ pub enum Pattern {
 pub trait Described {
     /// The value of a field with at most one value; `None` where it is missing. Not asked for tags and segments.
     fn text(&self, field: Field) -> Option<&str>;
+    /// The tags; no tag is an empty list.
     fn tags(&self) -> &[Name];
+    /// What is known of the customer: segments, attributes, jurisdiction.
     fn profile(&self) -> &Profile;
 }
 

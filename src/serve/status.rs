@@ -57,6 +57,8 @@ pub struct PartitionStatus {
 pub struct Status {
     metrics: Arc<Metrics>,
     partitions: DashMap<i32, PartitionStatus>,
+    /// Transactions that hold a partition back, as the probe last saw them.
+    hanging: DashMap<i32, HangingTransaction>,
     started: AtomicBool,
     standby: AtomicBool,
     policy: ArcSwapOption<String>,
@@ -114,6 +116,7 @@ impl Status {
         Arc::new(Status {
             metrics,
             partitions: DashMap::new(),
+            hanging: DashMap::new(),
             started: AtomicBool::new(false),
             standby: AtomicBool::new(false),
             policy: ArcSwapOption::empty(),
@@ -121,8 +124,32 @@ impl Status {
         })
     }
 
-    /// Reports where a partition is.
-    pub fn set(&self, partition: i32, status: PartitionStatus) {
+    /// Reports the transactions that hold partitions back, by partition number; what is not named is over.
+    pub fn set_hanging(&self, found: &[(i32, HangingTransaction)]) {
+        self.hanging
+            .retain(|partition, _| found.iter().any(|(named, _)| named == partition));
+        for (partition, hanging) in found {
+            self.hanging.insert(*partition, hanging.clone());
+        }
+    }
+
+    /// Reports where a partition is. One that a hanging transaction holds back is blocked, whatever it says itself: it
+    /// waits for records that nobody can read.
+    pub fn set(&self, partition: i32, mut status: PartitionStatus) {
+        if let Some(hanging) = self.hanging.get(&partition) {
+            let HangingTransaction {
+                topic,
+                partition,
+                age_ms,
+            } = hanging.value();
+            status.state = PartitionState::Blocked;
+            status.reason = Some(format!(
+                "an open transaction has held {topic}/{partition} back for {} s: find it with kafka-transactions \
+                 --find-hanging, and abort it",
+                age_ms / 1_000
+            ));
+            status.hanging_transaction = Some(hanging.value().clone());
+        }
         let label = number(partition);
         for (state, word) in STATES {
             self.metrics

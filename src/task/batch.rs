@@ -20,14 +20,31 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Where a record lies.
 pub type Place = (TopicIndex, i32, i64);
 
+/// What cannot be processed, on its own, again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Culprit {
+    Record(Place),
+    /// What is due of a customer's queue: partition and customer.
+    Queue(i32, Name),
+}
+
+impl Culprit {
+    /// The partition that it is of.
+    pub fn partition(&self) -> i32 {
+        match self {
+            Self::Record((_, partition, _)) | Self::Queue(partition, _) => *partition,
+        }
+    }
+}
+
 /// What all tasks of one batch share.
 pub struct BatchContext<'a> {
     pub policy: &'a Policy,
     pub topics: &'a TopicNames,
     pub inputs: &'a Inputs,
     pub max_intent_bytes: usize,
-    /// Records that failed twice on their own: dead letters, unread.
-    pub poisoned: &'a HashSet<Place>,
+    /// What failed on its own: dead letters, unread.
+    pub poisoned: &'a HashSet<Culprit>,
 }
 
 /// What one task contributes.
@@ -45,6 +62,15 @@ pub struct Work {
     pub retime: Vec<(i64, String)>,
     /// False while engagement is being caught up with: it is applied, and nothing is judged.
     pub may_judge: bool,
+    /// So many re-routed intents are judged; the others go round again, to the end of their topic.
+    pub rerouted_at_most: usize,
+}
+
+impl Work {
+    /// How many records (or due customers) the batch tries at once.
+    pub fn size(&self) -> usize {
+        self.engagement.len().min(self.rerouted_at_most) + self.intents.len() + self.due.len()
+    }
 }
 
 /// The task's share of the transaction, and what is to be counted once it is committed.
@@ -58,6 +84,8 @@ pub struct Prepared {
     pub applied: Vec<EventKind>,
     pub dead_letters: Vec<MalformedKind>,
     pub strays: Vec<StrayKind>,
+    /// Whose queues ended as dead letters, as far as they were due.
+    pub given_up: Vec<Name>,
     /// By how much the deferred queue grew.
     pub deferred_growth: i64,
 }
@@ -68,8 +96,8 @@ pub enum BatchError {
     Store(StoreError),
     /// A value of the state cannot be read.
     State(String),
-    /// The step panicked on this record (none: on a waiting intent).
-    Panicked(Option<Place>),
+    /// The step panicked on this.
+    Panicked(Culprit),
 }
 
 /// Steps through everything that the task has to do.
@@ -98,29 +126,38 @@ pub fn prepare<S: Store>(context: &BatchContext, store: &S, work: &Work) -> Resu
     };
     let mut arrivals = Vec::new();
     for record in &work.engagement {
-        batch.guarded(Some(place(record)), |batch| batch.engagement(record, &mut arrivals))?;
+        batch.guarded(Culprit::Record(place(record)), |batch| {
+            batch.engagement(record, &mut arrivals)
+        })?;
     }
     if !work.may_judge {
         debug_assert!(work.intents.is_empty() && work.due.is_empty());
         return batch.finish();
     }
-    batch.guarded(None, Batch::due)?;
+    batch.due()?;
     for record in &work.intents {
-        batch.guarded(Some(place(record)), |batch| {
+        batch.guarded(Culprit::Record(place(record)), |batch| {
             let source = batch.coordinates(record);
             let received = received(record);
             batch.intent(source, record.timestamp_ms, received, Found::In(place(record)))
         })?;
     }
-    for stray in arrivals {
-        let (place, stray): (Place, Stray) = stray;
-        batch.guarded(Some(place), |batch| {
-            batch.intent(
-                stray.source.clone(),
-                stray.timestamp_ms,
-                stray.received,
-                Found::Rerouted,
-            )
+    for (index, (record, stray)) in arrivals.into_iter().enumerate() {
+        if index >= work.rerouted_at_most {
+            batch.prepared.outgoing.push(round_again(context, record));
+            continue;
+        }
+        let (
+            place,
+            Stray {
+                source,
+                timestamp_ms,
+                received,
+                ..
+            },
+        ) = (place(record), stray);
+        batch.guarded(Culprit::Record(place), |batch| {
+            batch.intent(source, timestamp_ms, received, Found::Rerouted(place))
         })?;
     }
     batch.finish()
@@ -135,7 +172,8 @@ pub fn place(record: &Record) -> Place {
 #[derive(Clone, Copy, PartialEq)]
 enum Found {
     In(Place),
-    Rerouted,
+    /// In the re-route topic, at that place.
+    Rerouted(Place),
 }
 
 struct Batch<'a, S> {
@@ -152,13 +190,17 @@ impl<'a, S: Store> Batch<'a, S> {
     /// A panic in a step is a fault of ours, but it must cost one record, not the partition.
     fn guarded(
         &mut self,
-        place: Option<Place>,
+        culprit: Culprit,
         step: impl FnOnce(&mut Self) -> Result<(), BatchError>,
     ) -> Result<(), BatchError> {
-        catch_unwind(AssertUnwindSafe(|| step(self))).unwrap_or(Err(BatchError::Panicked(place)))
+        catch_unwind(AssertUnwindSafe(|| step(self))).unwrap_or(Err(BatchError::Panicked(culprit)))
     }
 
-    fn engagement(&mut self, record: &'a Record, arrivals: &mut Vec<(Place, Stray<'a>)>) -> Result<(), BatchError> {
+    fn engagement(
+        &mut self,
+        record: &'a Record,
+        arrivals: &mut Vec<(&'a Record, Stray<'a>)>,
+    ) -> Result<(), BatchError> {
         let source = self.coordinates(record);
         if self.context.inputs.topics[usize::from(record.topic)].1 != InputKind::Reroute {
             return self.event(source, record.timestamp_ms, received(record), Found::In(place(record)));
@@ -166,9 +208,14 @@ impl<'a, S: Store> Batch<'a, S> {
         match read_stray(record.value.as_deref(), &record.headers) {
             Err(malformed) => self.bury(&received(record), &source, &malformed),
             // Judging waits until all engagement of the batch is applied.
-            Ok(stray) if stray.kind == StrayKind::Intent => arrivals.push((place(record), stray)),
+            Ok(stray) if stray.kind == StrayKind::Intent => arrivals.push((record, stray)),
             Ok(stray) => {
-                self.event(stray.source, stray.timestamp_ms, stray.received, Found::Rerouted)?;
+                self.event(
+                    stray.source,
+                    stray.timestamp_ms,
+                    stray.received,
+                    Found::Rerouted(place(record)),
+                )?;
             }
         }
         Ok(())
@@ -264,19 +311,34 @@ impl<'a, S: Store> Batch<'a, S> {
         let retimed: BTreeSet<Name> = work.retime.iter().map(|(_, id)| id.as_str().into()).collect();
         for id in ids.union(&retimed) {
             let retime = retimed.contains(id);
-            self.with_customer(id, |context, customer, read, effects| {
-                if retime {
-                    customer.retime(now_ms);
-                }
-                step::due(context, customer, read, effects)
+            let culprit = Culprit::Queue(work.partition, id.clone());
+            if self.context.poisoned.contains(&culprit) {
+                self.give_up(id)?;
+                continue;
+            }
+            self.guarded(culprit, |batch| {
+                batch.with_customer(id, |context, customer, read, effects| {
+                    if retime {
+                        customer.retime(now_ms);
+                    }
+                    step::due(context, customer, read, effects)
+                })
             })?;
         }
-        for hint in work.due.iter().chain(&work.retime) {
-            let still_true = self.customers.get(hint.1.as_str()).and_then(Customer::next_due_ms) == Some(hint.0);
-            if !still_true {
-                self.prepared.served.push(hint.clone());
-            }
-        }
+        Ok(())
+    }
+
+    /// What is due of that queue fails on its own: each of it ends as a dead letter.
+    fn give_up(&mut self, id: &Name) -> Result<(), BatchError> {
+        let reason = unprocessable();
+        let before = self.prepared.outgoing.len();
+        self.with_customer(id, |context, customer, read, effects| {
+            step::give_up(context, customer, &reason, read, effects)
+        })?;
+        let letters = self.prepared.outgoing.len().saturating_sub(before);
+        let letters = std::iter::repeat_n(reason.kind, letters);
+        self.prepared.dead_letters.extend(letters);
+        self.prepared.given_up.push(id.clone());
         Ok(())
     }
 
@@ -286,7 +348,7 @@ impl<'a, S: Store> Batch<'a, S> {
         if owner == self.work.partition {
             return false;
         }
-        if found == Found::Rerouted {
+        if matches!(found, Found::Rerouted(_)) {
             self.bury(&stray.received, &stray.source, &Malformed::stray_again());
         } else {
             self.prepared
@@ -332,7 +394,8 @@ impl<'a, S: Store> Batch<'a, S> {
     }
 
     fn is_poisoned(&self, found: Found) -> bool {
-        matches!(found, Found::In(place) if self.context.poisoned.contains(&place))
+        let (Found::In(place) | Found::Rerouted(place)) = found;
+        self.context.poisoned.contains(&Culprit::Record(place))
     }
 
     fn coordinates(&self, record: &Record) -> SourceCoordinates {
@@ -343,12 +406,28 @@ impl<'a, S: Store> Batch<'a, S> {
         }
     }
 
+    /// Hints are told true from stale ones only here: an arrival may have made one true again.
     fn finish(mut self) -> Result<Prepared, BatchError> {
+        let hints = self.work.due.iter().chain(&self.work.retime);
+        let stale = hints
+            .filter(|(due_ms, id)| self.customers.get(id.as_str()).and_then(Customer::next_due_ms) != Some(*due_ms));
+        self.prepared.served.extend(stale.cloned());
         for customer in self.customers.values_mut() {
             self.prepared.deferred_growth += customer.waiting.len() as i64;
             self.prepared.changes.append(&mut customer.changes(&self.work.lineage));
         }
         Ok(self.prepared)
+    }
+}
+
+fn round_again(context: &BatchContext, record: &Record) -> Outgoing {
+    Outgoing {
+        topic: context.topics.reroute.clone(),
+        partition: Some(record.partition),
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: record.headers.clone(),
+        timestamp_ms: Some(record.timestamp_ms),
     }
 }
 

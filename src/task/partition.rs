@@ -1,7 +1,7 @@
 //! What a worker keeps of one partition number between two batches.
 
 use crate::commit::marker::{Lineage, Marker};
-use crate::intake::source::{Inputs, Polled, Record, StartAt, TopicIndex};
+use crate::intake::source::{InputKind, Inputs, Polled, Record, StartAt, TopicIndex};
 use crate::store::Store;
 use crate::task::restore::Restore;
 use std::collections::VecDeque;
@@ -15,6 +15,15 @@ pub enum Stage {
     Running,
     /// Judges nothing, says why, and tries again at that monotonic instant.
     Blocked { reason: String, retry_at_ms: i64 },
+}
+
+/// A walk over the queue of a partition, some customers a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retiming {
+    /// Hash of the policy under which the queue is timed anew.
+    pub policy: [u8; 32],
+    /// The last due hint that is committed to be served.
+    pub after: Option<(i64, String)>,
 }
 
 /// One partition number of every input, with its store.
@@ -36,8 +45,12 @@ pub struct Task<S> {
     pub engagement: VecDeque<Record>,
     /// Intents that are read and not judged.
     pub intents: VecDeque<Record>,
-    /// Where the background re-timing after a policy change has got to; none: it is not under way.
-    pub retiming: Option<Option<(i64, String)>>,
+    /// The policy (its hash) under which the whole queue was timed; none: it never was.
+    pub timed_by: Option<[u8; 32]>,
+    /// The background re-timing after a policy change; none: it is not under way.
+    pub retiming: Option<Retiming>,
+    /// Why it judges nothing for now, although it runs.
+    pub obstacle: Option<String>,
     /// The store was rebuilt since the partition was assigned: what still does not match then is not the store's fault.
     pub rebuilt: bool,
     /// Wall clock of the newest write to the store.
@@ -62,7 +75,9 @@ impl<S: Store> Task<S> {
             reached: vec![None; inputs],
             engagement: VecDeque::new(),
             intents: VecDeque::new(),
+            timed_by: None,
             retiming: None,
+            obstacle: None,
             rebuilt: false,
             store_written_ms: 0,
             lag: 0,
@@ -95,6 +110,7 @@ impl<S: Store> Task<S> {
         self.engagement.clear();
         self.intents.clear();
         self.retiming = None;
+        self.obstacle = None;
     }
 
     /// Begins to run at these positions.
@@ -121,7 +137,7 @@ impl<S: Store> Task<S> {
                 }
                 self.reached[topic] = Some(record.offset.saturating_add(1));
                 match inputs.topics[topic].1 {
-                    crate::intake::source::InputKind::Intents => self.intents.push_back(record),
+                    InputKind::Intents => self.intents.push_back(record),
                     _ => self.engagement.push_back(record),
                 }
                 None
@@ -135,15 +151,53 @@ impl<S: Store> Task<S> {
         }
     }
 
-    /// Next unprocessed offset of each input after a batch that leaves `intents` buffered: what is buffered is not
-    /// processed, and where nothing is buffered the position moves past control records too.
-    pub fn positions_behind(&self, remaining: impl Iterator<Item = (TopicIndex, i64)>) -> Vec<Option<i64>> {
+    /// Next unprocessed offset of each input: what is buffered is not processed, and where nothing is buffered the position
+    /// moves past control records too.
+    pub fn positions(&self) -> Vec<Option<i64>> {
         let mut positions = self.reached.clone();
-        for (topic, offset) in remaining {
-            let position = &mut positions[usize::from(topic)];
-            *position = Some(position.map_or(offset, |position| position.min(offset)));
+        for record in self.intents.iter().chain(&self.engagement) {
+            let position = &mut positions[usize::from(record.topic)];
+            *position = Some(position.map_or(record.offset, |position| position.min(record.offset)));
         }
         positions
+    }
+
+    /// False while a position that was committed is lost and the next one is not known: a transaction without it would
+    /// leave an old offset behind, of which no restore could prove anything.
+    pub fn knows_where_it_is(&self) -> bool {
+        let mut both = self.committed.iter().zip(&self.reached);
+        both.all(|(committed, reached)| committed.is_none() || reached.is_some())
+    }
+
+    /// The policy of now. Where the queue was timed under another one, it is walked through.
+    pub fn time_under(&mut self, policy: [u8; 32]) {
+        if self.timed_by == Some(policy) {
+            self.retiming = None;
+        } else if self.retiming.as_ref().is_none_or(|retiming| retiming.policy != policy) {
+            self.retiming = Some(Retiming { policy, after: None });
+        }
+    }
+
+    /// The walk has come to the end of the queue.
+    pub fn retiming_is_over(&mut self) {
+        if let Some(retiming) = self.retiming.take() {
+            self.timed_by = Some(retiming.policy);
+        }
+    }
+
+    /// Judges nothing: the wall clock stands that far behind the newest decision.
+    pub fn wait_for_the_clock(&mut self, behind_ms: i64) {
+        if self.obstacle.is_none() {
+            tracing::error!(
+                partition = self.partition,
+                behind_ms,
+                "the wall clock stands behind the newest decision: the partition judges nothing until it has caught up"
+            );
+        }
+        self.obstacle = Some(format!(
+            "the wall clock stands {} s behind the newest decision",
+            behind_ms / 1_000
+        ));
     }
 
     /// The marker of the transaction that is being made.
@@ -159,6 +213,7 @@ impl<S: Store> Task<S> {
                 .collect(),
             repaired: false,
             deferred,
+            timed_by: self.timed_by,
         }
     }
 }

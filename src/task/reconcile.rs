@@ -14,6 +14,7 @@ pub enum Resume {
         lineage: Lineage,
         now_ms: i64,
         deferred: u64,
+        timed_by: Option<[u8; 32]>,
         positions: Vec<StartAt>,
     },
 }
@@ -63,6 +64,7 @@ pub fn reconcile(inputs: &Inputs, marker: Option<&Marker>, committed: &[Option<C
         lineage: marker.lineage,
         now_ms: marker.now_ms,
         deferred: marker.deferred,
+        timed_by: marker.timed_by,
         positions,
     })
 }
@@ -126,6 +128,7 @@ mod tests {
             positions: vec![("intents".into(), 10), ("engagement".into(), 20)],
             repaired: false,
             deferred: 5,
+            timed_by: None,
         }
     }
 
@@ -143,6 +146,7 @@ mod tests {
             lineage: [1; 16],
             now_ms: 1000,
             deferred: 5,
+            timed_by: None,
             positions,
         })
     }

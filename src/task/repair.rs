@@ -116,6 +116,7 @@ fn repaired(
             positions: Vec::new(),
             repaired: true,
             deferred: 0,
+            timed_by: None,
         },
     };
     if marker.partition_count != inputs.partition_count {
@@ -227,6 +228,7 @@ mod tests {
             positions: vec![("intents".into(), 10)],
             repaired: false,
             deferred: 0,
+            timed_by: None,
         }
     }
 

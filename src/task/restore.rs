@@ -131,9 +131,11 @@ fn overcome<Src: Source, Chg: Changelog, Sto: Stores>(
     let obstacle = match obstacle {
         Obstacle::Distrust(why) if !task.rebuilt => {
             task.store = None;
-            task.rebuilt = true;
             match around.stores.set_aside(task.partition, why) {
-                Ok(()) => "the store is being rebuilt from the changelog".to_owned(),
+                Ok(()) => {
+                    task.rebuilt = true;
+                    "the store is being rebuilt from the changelog".to_owned()
+                }
                 Err(error) => error.to_string(),
             }
         }
@@ -311,6 +313,7 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
         Resume::Fresh => {
             task.seq = 0;
             task.deferred = 0;
+            task.timed_by = None;
             task.lineage = (around.fresh_lineage)();
             vec![StartAt::Beginning; around.inputs.topics.len()]
         }
@@ -319,9 +322,11 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
             lineage,
             now_ms,
             deferred,
+            timed_by,
             positions,
         } => {
             task.deferred = deferred;
+            task.timed_by = timed_by;
             task.seq = seq;
             task.lineage = lineage;
             task.now_ms = now_ms;

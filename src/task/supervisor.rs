@@ -7,9 +7,10 @@ use crate::commit::kafka::{CallClock, KafkaLog};
 use crate::customer::keys::due_of;
 use crate::intake::admin::Admin;
 use crate::intake::client::{KafkaSettings, TRANSACTION_TIMEOUT_MS};
+use crate::intake::hanging::HangingProbe;
 use crate::intake::source::Inputs;
 use crate::serve::metrics::{Bounds, Metrics};
-use crate::serve::status::Status;
+use crate::serve::status::{HangingTransaction, Status};
 use crate::store::rocks::RocksStores;
 use crate::store::{StoreError, StoreSettings};
 use crate::task::clock::SystemClock;
@@ -51,6 +52,9 @@ pub enum Ended {
 
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 const PARTITION_COUNTS_EVERY: Duration = Duration::from_secs(10);
+const HANGING_EVERY: Duration = Duration::from_secs(10);
+/// An open transaction is a matter for the operator from this age on: three times what ours may last.
+const HANGING_AFTER: Duration = Duration::from_secs(30);
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// A transactional call that takes longer than the broker keeps a transaction, and this on top, is stuck for good.
 const STUCK_GRACE: Duration = Duration::from_secs(20);
@@ -246,6 +250,9 @@ impl Housekeeping {
     fn keep(self, stop: &AtomicBool) {
         let admin = Admin::new(&self.settings.kafka.bootstrap_servers, &self.settings.admin_properties);
         let (mut gauges, mut counts, mut sweep) = (Instant::now(), Instant::now(), Instant::now());
+        let mut hanging = Instant::now();
+        let mut probe =
+            HangingProbe::new(&self.settings.kafka, &self.settings.inputs, &self.settings.topics.state).ok();
         while !stop.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(100));
             self.watch_calls();
@@ -253,6 +260,10 @@ impl Housekeeping {
                 gauges = Instant::now();
                 self.metrics
                     .record_stores(&self.stores.figures(), self.stores.block_cache_bytes());
+            }
+            if let Some(probe) = probe.as_mut().filter(|_| hanging.elapsed() > HANGING_EVERY) {
+                hanging = Instant::now();
+                self.look_for_hanging(probe);
             }
             if sweep.elapsed() > SWEEP_EVERY {
                 sweep = Instant::now();
@@ -290,6 +301,39 @@ impl Housekeeping {
             );
             std::process::exit(75);
         }
+    }
+
+    fn look_for_hanging(&self, probe: &mut HangingProbe) {
+        let owned: Vec<i32> = self
+            .status
+            .readiness()
+            .partitions
+            .iter()
+            .map(|entry| entry.partition)
+            .collect();
+        if owned.is_empty() || self.settings.kafka.embedded_broker {
+            return;
+        }
+        // No answer is no news: the loop itself complains about a cluster that is away.
+        let Ok(held) = probe.look(&owned, HANGING_AFTER) else {
+            return;
+        };
+        let held: Vec<_> = held
+            .into_iter()
+            .map(|held| {
+                let age_ms = u64::try_from(held.age.as_millis()).unwrap_or(u64::MAX);
+                let topic = held.topic.to_string();
+                (
+                    held.partition,
+                    HangingTransaction {
+                        topic,
+                        partition: held.partition,
+                        age_ms,
+                    },
+                )
+            })
+            .collect();
+        self.status.set_hanging(&held);
     }
 
     fn changed_count(&self, admin: &Admin) -> Option<String> {

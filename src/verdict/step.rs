@@ -145,6 +145,31 @@ pub fn due<E>(
     Ok(())
 }
 
+/// Ends whatever of the customer's queue is due as dead letters: it was tried, and it cannot be judged or written.
+///
+/// # Errors
+/// As for [`arrival`].
+pub fn give_up<E>(
+    context: &StepContext,
+    customer: &mut Customer,
+    reason: &Malformed,
+    read: Read<E>,
+    effects: &mut Effects,
+) -> Result<(), LoadError<E>> {
+    for waiting in customer.due_waiting(context.stamp.decided_at_ms) {
+        let body = customer.waiting_body(&waiting.decision, read)?;
+        bury_waiting(
+            context,
+            customer,
+            &waiting,
+            &body.unwrap_or_else(no_body),
+            reason,
+            effects,
+        );
+    }
+    Ok(())
+}
+
 /// Applies an engagement event. What becomes due by it is judged by [`due`], in the same batch.
 ///
 /// # Errors
@@ -271,11 +296,7 @@ fn with_record<E>(
     then: impl FnOnce(Subject, &mut Customer, &mut Effects),
 ) -> Result<(), LoadError<E>> {
     let body = customer.waiting_body(&waiting.decision, read)?;
-    let body = body.unwrap_or_else(|| WaitingBody {
-        timestamp_ms: 0,
-        value: Vec::new(),
-        headers: Vec::new(),
-    });
+    let body = body.unwrap_or_else(no_body);
     let key = customer.id.clone();
     let received = Received {
         key: Some(key.as_bytes()),
@@ -302,25 +323,43 @@ fn with_record<E>(
                 effects,
             );
         }
-        Err(malformed) => {
-            let DecisionCoordinates {
-                topic,
-                partition,
-                offset,
-                ..
-            } = waiting.decision.clone();
-            let source = SourceCoordinates {
-                topic,
-                partition,
-                offset,
-            };
-            effects
-                .outgoing
-                .push(dead_letter(context.topics, &received, &source, &unreadable(&malformed)));
-            customer.remove_waiting(&waiting.decision);
-        }
+        Err(malformed) => bury_waiting(context, customer, waiting, &body, &unreadable(&malformed), effects),
     }
     Ok(())
+}
+
+/// The body is not there: what then stands in its place cannot be read.
+fn no_body() -> WaitingBody {
+    WaitingBody {
+        timestamp_ms: 0,
+        value: Vec::new(),
+        headers: Vec::new(),
+    }
+}
+
+/// A waiting intent's end as a dead letter.
+fn bury_waiting(
+    context: &StepContext,
+    customer: &mut Customer,
+    waiting: &Waiting,
+    body: &WaitingBody,
+    reason: &Malformed,
+    effects: &mut Effects,
+) {
+    let received = Received {
+        key: Some(customer.id.as_bytes()),
+        value: Some(&body.value),
+        headers: &body.headers,
+    };
+    let source = SourceCoordinates {
+        topic: waiting.decision.topic.clone(),
+        partition: waiting.decision.partition,
+        offset: waiting.decision.offset,
+    };
+    effects
+        .outgoing
+        .push(dead_letter(context.topics, &received, &source, reason));
+    customer.remove_waiting(&waiting.decision);
 }
 
 fn unreadable(malformed: &Malformed) -> Malformed {

@@ -1,5 +1,7 @@
 //! What the harness asks of the operating system: children that never outlive it, signals, ports, folders.
 
+#![allow(unsafe_code)]
+
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::net::TcpListener;

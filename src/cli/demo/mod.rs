@@ -69,7 +69,10 @@ pub(super) fn execute(arguments: &DemoArguments) -> Result<ExitCode, String> {
     let played = stage.play(arguments, &interrupt);
     let stopped = processor.stop();
     played?;
-    let summary = stage.tally.summary(stage.start_ms);
+    let (tally, start_ms) = stage.close();
+    // The last of its clients is gone: nobody complains that the broker is.
+    drop(broker);
+    let summary = tally.summary(start_ms);
     match arguments.format {
         Format::Json => println!(
             "{}",
@@ -78,8 +81,7 @@ pub(super) fn execute(arguments: &DemoArguments) -> Result<ExitCode, String> {
         Format::Text => println!("\n{}\n\n{}", render::summary(&summary, DAY_MS), afterword(arguments)),
     }
     stopped?;
-    drop(broker);
-    if stage.tally.totals().approved == 0 && !interrupt.asked() {
+    if summary.totals.approved == 0 && !interrupt.asked() {
         return Err("no message was approved in this time; try a longer --seconds".to_owned());
     }
     Ok(ExitCode::SUCCESS)
@@ -95,7 +97,8 @@ fn introduction(arguments: &DemoArguments, settings: &Settings) -> String {
     };
     format!(
         "Six divisions court {CUSTOMERS} customers for {} seconds, {broker}.\n\
-         A policy in fast motion stands between them: a day lasts {} seconds, so \"four a week\" is four in {}.\n",
+         None of them knows what the others send. Forbear stands between: one policy for all of them.\n\
+         Time runs fast: a day lasts {} seconds, so \"four a week\" is four in {}. Ctrl-C ends it early, with a summary.\n",
         arguments.seconds,
         DAY_MS / 1000,
         7 * DAY_MS / 1000
@@ -106,9 +109,9 @@ fn afterword(arguments: &DemoArguments) -> &'static str {
     match arguments.brokers {
         Some(_) => "The topics of this demo are still there; read them with isolation.level=read_committed.",
         None => {
-            "What this cannot show: the embedded broker keeps nothing and has no real transactions, so exactly once, restarts and \
-             several instances need a real cluster: `forbear demo --brokers HOST:PORT`. Quiet hours follow the real clock and are \
-             left out of this policy."
+            "What this cannot show: the embedded broker keeps nothing and has no real transactions.\n\
+             Exactly once, restarts and several instances need a real cluster: forbear demo --brokers HOST:PORT\n\
+             Quiet hours follow the real clock and are left out of this policy."
         }
     }
 }
@@ -205,6 +208,11 @@ impl<'a> Stage<'a> {
         })
     }
 
+    /// Ends the clients; what was counted stays.
+    fn close(self) -> (Tally, i64) {
+        (self.tally, self.start_ms)
+    }
+
     fn play(&mut self, arguments: &DemoArguments, interrupt: &Interrupt) -> Result<(), String> {
         let show = Show::new();
         self.warm_up(arguments, interrupt, &show)?;
@@ -231,7 +239,7 @@ impl<'a> Stage<'a> {
 
     /// Waits until the processor holds its partitions, so that the first day of the demo is a whole one.
     fn warm_up(&mut self, arguments: &DemoArguments, interrupt: &Interrupt, show: &Show) -> Result<(), String> {
-        show.say("the processor joins its group …");
+        show.say("Forbear joins its group; this takes a few seconds …");
         let plan = WorkloadPlan {
             customers: 64,
             malformed: 0.0,
@@ -363,7 +371,8 @@ impl Show {
         let line = std::io::stderr().is_terminal().then(|| {
             let line = ProgressBar::new_spinner();
             line.set_style(
-                ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+                ProgressStyle::with_template("{spinner} {wide_msg}")
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
             );
             line.enable_steady_tick(Duration::from_millis(120));
             line

@@ -1,7 +1,7 @@
 //! The demo's words and tables, as pure functions of what was counted.
 
-use super::tally::{ReasonLine, StoryLine, Summary, Totals};
-use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
+use super::tally::{CourtedLine, ReasonLine, StoryLine, Summary, Totals};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, TableComponent, presets};
 
 /// One line of counters.
 pub fn counters(elapsed_seconds: u64, totals: &Totals) -> String {
@@ -32,17 +32,19 @@ pub fn table(head: &[&str]) -> Table {
 /// The summary as a person reads it. A day lasts `day_ms`.
 pub fn summary(summary: &Summary, day_ms: i64) -> String {
     let totals = &summary.totals;
+    if totals.asked == 0 {
+        return "Stopped before the first division had asked for anything.".to_owned();
+    }
+    let dead_letters = match totals.dead_letters {
+        0 => String::new(),
+        count => format!(" {count} could not be read: they are in the dead-letter topic."),
+    };
     let mut parts = vec![format!(
-        "Your divisions asked for {} messages. {} reached a sender, {} were held back, {} still wait{}.",
-        totals.asked,
-        totals.approved,
-        totals.suppressed,
-        totals.waiting,
-        match totals.dead_letters {
-            0 => String::new(),
-            count => format!(", {count} could not be read (dead letters)"),
-        }
+        "The divisions asked for {} messages. {} reached a sender, {} were held back.\n\
+         {} were still waiting for a better moment when the demo ended.{dead_letters}",
+        totals.asked, totals.approved, totals.suppressed, totals.waiting,
     )];
+    parts.extend(summary.courted.as_ref().map(courted));
     parts.push(divisions(summary));
     if !summary.reasons.is_empty() {
         parts.push("Why the rest did not go out:".to_owned());
@@ -50,7 +52,7 @@ pub fn summary(summary: &Summary, day_ms: i64) -> String {
     }
     if let Some(story) = &summary.customer {
         parts.push(format!(
-            "The week of {}: {} messages were meant for this customer, {} came through.",
+            "One customer's days, {}: {} messages were meant for this customer, {} came through.",
             story.customer_id, story.asked, story.approved
         ));
         parts.push(
@@ -65,11 +67,25 @@ pub fn summary(summary: &Summary, day_ms: i64) -> String {
     parts.join("\n\n")
 }
 
+/// What Forbear is for, in two sentences.
+fn courted(line: &CourtedLine) -> String {
+    let mean = |sum: u64| sum as f64 / line.customers.max(1) as f64;
+    format!(
+        "The {} customers whom everybody courts would have got {:.0} messages each; {:.0} came through.\n\
+         Nobody got more than {}, sign-in codes included; without a policy, somebody would have got {}.",
+        line.customers,
+        mean(line.asked),
+        mean(line.approved),
+        line.most_approved,
+        line.most_asked,
+    )
+}
+
 fn divisions(summary: &Summary) -> String {
     let mut table = table(&[
         "division",
         "asked for",
-        "reached a sender",
+        "went out",
         "waiting",
         "held back",
         "share that went out",
@@ -86,6 +102,7 @@ fn divisions(summary: &Summary) -> String {
         ]);
     }
     align_numbers(&mut table, 1..6);
+    keep_whole(&mut table, 0..1);
     table.to_string()
 }
 
@@ -101,6 +118,7 @@ fn reasons(summary: &Summary) -> String {
         ]);
     }
     align_numbers(&mut table, 0..1);
+    keep_whole(&mut table, 0..3);
     table.to_string()
 }
 
@@ -108,6 +126,15 @@ fn align_numbers(table: &mut Table, columns: std::ops::Range<usize>) {
     for index in columns {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// Names are not broken, however narrow the terminal is; the other columns give way.
+fn keep_whole(table: &mut Table, columns: std::ops::Range<usize>) {
+    for index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
 }
@@ -208,7 +235,9 @@ mod tests {
         tally.dead_letter();
         let text = summary(&tally.summary(10_000), 4_000);
         for expected in [
-            "asked for 4 messages. 1 reached a sender, 1 were held back, 1 still wait, 1 could not be read",
+            "asked for 4 messages. 1 reached a sender, 1 were held back.",
+            "1 were still waiting for a better moment when the demo ended. 1 could not be read",
+            "The 1 customers whom everybody courts would have got 3 messages each; 1 came through.",
             "25 %",
             "four-a-week",
             "had enough messages already",
@@ -218,6 +247,12 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{expected:?} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_demo_that_was_stopped_at_once_has_no_tables() {
+        let text = summary(&Tally::default().summary(0), 4_000);
+        assert_eq!(text, "Stopped before the first division had asked for anything.");
     }
 
     #[test]

@@ -2,7 +2,10 @@
 //! the records of the topics, asked for a summary.
 
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+/// How long a customer's story may be.
+const STORY_LINES: usize = 20;
 
 /// The members of a decision record that the demo looks at.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -60,6 +63,7 @@ pub struct Summary {
     pub totals: Totals,
     pub divisions: Vec<DivisionLine>,
     pub reasons: Vec<ReasonLine>,
+    pub courted: Option<CourtedLine>,
     /// Engagement by type.
     pub answers: BTreeMap<String, u64>,
     pub customer: Option<CustomerStory>,
@@ -72,6 +76,18 @@ pub struct DivisionLine {
     pub approved: u64,
     pub waiting: u64,
     pub suppressed: u64,
+}
+
+/// The fifth of the customers that was asked for most, taken together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CourtedLine {
+    pub customers: u64,
+    pub asked: u64,
+    pub approved: u64,
+    /// For the one who would have got most.
+    pub most_asked: u64,
+    /// For the one who did get most.
+    pub most_approved: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -160,6 +176,7 @@ impl Tally {
             totals: self.totals(),
             divisions: self.divisions(),
             reasons: self.reasons(),
+            courted: self.courted(),
             answers: self.answers.clone(),
             customer: self.story(start_ms),
         }
@@ -207,24 +224,41 @@ impl Tally {
         lines
     }
 
-    /// The customer for whom there is most to tell: a full story, but one that fits on a screen.
+    fn courted(&self) -> Option<CourtedLine> {
+        let mut customers: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+        for outcome in self.outcomes.values() {
+            let (asked, approved) = customers.entry(&outcome.customer_id).or_default();
+            *asked += 1;
+            *approved += u64::from(outcome.verdict == "approved");
+        }
+        let mut counts: Vec<(u64, u64)> = customers.into_values().collect();
+        counts.sort_unstable_by(|left, right| right.cmp(left));
+        counts.truncate(counts.len().div_ceil(5));
+        Some(CourtedLine {
+            customers: counts.len() as u64,
+            asked: counts.iter().map(|(asked, _)| asked).sum(),
+            approved: counts.iter().map(|(_, approved)| approved).sum(),
+            most_asked: counts.iter().map(|(asked, _)| *asked).max()?,
+            most_approved: counts.iter().map(|(_, approved)| *approved).max()?,
+        })
+    }
+
+    /// The customer for whom there is most to tell: many different things, on one screen.
     fn story(&self, start_ms: i64) -> Option<CustomerStory> {
-        let worth = |history: &Vec<Moment>| {
-            let answers = history
+        let worth = |moments: &[StoryLine]| {
+            let kinds: BTreeSet<(&str, Option<&str>)> = moments
                 .iter()
-                .filter(|moment| matches!(moment, Moment::Answered { kind, .. } if kind != "delivered"));
-            let length = history.len().min(24) as i64 - (history.len() as i64 - 24).max(0);
-            length + 2 * answers.count().min(4) as i64
+                .map(|moment| (moment.what.as_str(), moment.rule.as_deref()))
+                .collect();
+            let length = moments.len().min(STORY_LINES) as i64;
+            3 * kinds.len() as i64 + length - 2 * (moments.len() as i64 - length)
         };
-        let (customer_id, history) = self
+        let told = self
             .histories
             .iter()
-            .max_by(|left, right| worth(left.1).cmp(&worth(right.1)).then_with(|| right.0.cmp(left.0)))?;
-        let mut moments: Vec<StoryLine> = history
-            .iter()
-            .filter_map(|moment| story_line(moment, start_ms))
-            .collect();
-        moments.sort_by_key(|moment| moment.after_ms);
+            .map(|(customer_id, history)| (customer_id, moments(history, start_ms)));
+        let (customer_id, moments) =
+            told.max_by(|left, right| worth(&left.1).cmp(&worth(&right.1)).then_with(|| right.0.cmp(left.0)))?;
         let outcomes = self
             .outcomes
             .values()
@@ -237,6 +271,21 @@ impl Tally {
             moments,
         })
     }
+}
+
+/// A history as it is told: in the order of time, and that a message waits is said once.
+fn moments(history: &[Moment], start_ms: i64) -> Vec<StoryLine> {
+    let mut waiting: HashSet<&str> = HashSet::new();
+    let mut moments: Vec<StoryLine> = history
+        .iter()
+        .filter(|moment| match moment {
+            Moment::Decided(decision) if decision.verdict == "deferred" => waiting.insert(&decision.intent_id),
+            _ => true,
+        })
+        .filter_map(|moment| story_line(moment, start_ms))
+        .collect();
+    moments.sort_by_key(|moment| moment.after_ms);
+    moments
 }
 
 fn line(division: &str, asked: u64) -> DivisionLine {
@@ -353,6 +402,37 @@ pub(super) mod tests {
             .collect();
         assert_eq!(told, [(1_000, "approved"), (2_000, "clicked"), (5_000, "suppressed")]);
         assert_eq!((story.asked, story.approved), (2, 1));
+    }
+
+    #[test]
+    fn that_a_message_waits_is_told_once() {
+        let mut tally = Tally::default();
+        for attempt in 0..3 {
+            tally.decided(decision(1, attempt, "deferred", Some("week")));
+        }
+        tally.decided(decision(1, 3, "approved", None));
+        let story = tally.summary(0).customer.expect("a story");
+        let told: Vec<&str> = story.moments.iter().map(|moment| moment.what.as_str()).collect();
+        assert_eq!(told, ["deferred", "approved"]);
+    }
+
+    #[test]
+    fn the_most_courted_fifth_is_counted_by_what_was_asked() {
+        let mut tally = Tally::default();
+        for customer in 0..5 {
+            for record in 0..=customer {
+                let mut one = decision(customer * 10 + record, 0, "suppressed", Some("week"));
+                one.customer_id = format!("customer-{customer}");
+                if record < 2 {
+                    one.verdict = "approved".to_owned();
+                }
+                tally.decided(one);
+            }
+        }
+        let courted = tally.summary(0).courted.expect("somebody");
+        assert_eq!((courted.customers, courted.asked, courted.approved), (1, 5, 2));
+        assert_eq!((courted.most_asked, courted.most_approved), (5, 2));
+        assert_eq!(Tally::default().summary(0).courted, None);
     }
 
     #[test]

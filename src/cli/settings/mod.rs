@@ -28,6 +28,7 @@ pub struct Settings {
     pub log: LogSection,
 }
 
+/// The cluster, and who this process is in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KafkaSection {
     pub bootstrap_servers: String,
@@ -38,6 +39,7 @@ pub struct KafkaSection {
     pub client: ClientProperties,
 }
 
+/// The names of all topics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TopicsSection {
     /// At least one; the first is the one that the group subscribes to.
@@ -54,11 +56,13 @@ pub struct TopicsSection {
     pub policies: String,
 }
 
+/// Where the policy is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PolicySection {
     pub file: PathBuf,
 }
 
+/// The state on disk, and the memory in front of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateSection {
     pub directory: PathBuf,
@@ -68,6 +72,7 @@ pub struct StateSection {
     pub write_buffer_mib: usize,
 }
 
+/// How the work is cut into threads and transactions.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessingSection {
     /// Default: one for each core.
@@ -78,11 +83,13 @@ pub struct ProcessingSection {
     pub max_batch_records: usize,
 }
 
+/// Where health and metrics are served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HttpSection {
     pub listen: SocketAddr,
 }
 
+/// What is logged, and how it is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogSection {
     pub format: LogFormat,
@@ -90,6 +97,7 @@ pub struct LogSection {
     pub level: String,
 }
 
+/// One line of text, or one JSON object, for each entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     Text,
@@ -147,10 +155,12 @@ impl Settings {
 }
 
 impl TopicsSection {
+    /// The topic of approved messages of a channel.
     pub fn approved(&self, channel: &str) -> String {
         format!("{}{channel}", self.approved_prefix)
     }
 
+    /// The topic of suppressed messages of a channel.
     pub fn suppressed(&self, channel: &str) -> String {
         format!("{}{channel}", self.suppressed_prefix)
     }

@@ -6,7 +6,6 @@ use crate::policy::rules::{Block, Limit, RuleKind, Trigger};
 use crate::policy::selector::Term;
 use crate::policy::window::{Shape, Span as Length, ZoneChoice};
 use proptest::prelude::*;
-use rstest::rstest;
 
 const STARTER: &str = include_str!("../../../deploy/policies/starter.yaml");
 const ACME: &str = include_str!("../../../deploy/policies/acme.yaml");
@@ -102,322 +101,379 @@ fn the_policy_of_acme_compiles_to_what_it_says() {
 
 /// Top-level text after the small policy, and the finding that must be among the answers, by line (from the first line
 /// of the text) and column, with its message and label.
-#[rstest]
-#[case("ruels: []", "1:1: unknown key `ruels` in a policy (did you mean `rules`?)")]
-#[case(
-    "experiments: [ { id: a } ]",
-    "1:1: `experiments` is not supported yet by this version (leave it out)"
-)]
-#[case(
-    "include: [packs/us.yaml]",
-    "1:1: `include` is not supported yet by this version (leave it out)"
-)]
-#[case("forbear: 2", "1:1: the key `forbear` is written twice (the second one)")]
-#[case(
-    "timezone-unknown: [Europe/Lisbn]",
-    "1:20: `timezone-unknown`: unknown time zone `Europe/Lisbn` (did you mean `Europe/Lisbon`?)"
-)]
-#[case("week-start: mondya", "1:13: unknown day `mondya` (did you mean `monday`?)")]
-#[case(
-    "defaults: { class: marketin }",
-    "1:20: unknown class `marketin` (did you mean `marketing`?)"
-)]
-#[case(
-    "defaults: { max-defer: 7days }",
-    "1:24: `max-defer`: unknown unit `days` (did you mean `7d`?)"
-)]
-#[case(
-    "defaults: { max-defer: 1mo }",
-    "1:24: `max-defer` is an exact duration (expected `s`, `min`, `h`, `d` or `w`: months and years are not of one length)"
-)]
-#[case("responses: [cliked]", "1:13: unknown event `cliked` (did you mean `clicked`?)")]
-#[case(
-    "calendars: { a: [2026-13-01] }",
-    "1:18: a date of a calendar cannot be `2026-13-01` (expected a date such as `2026-12-31`)"
-)]
-#[case("rules: { a: b }", "1:8: `rules` is a list, not a map (expected `- { id: …, … }`)")]
-#[case(
-    "rules: [ { id: a, gap: 5m } ]",
-    "1:24: a gap: `m` could be minutes or months (`5min` for minutes, `5mo` for months)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 0s } ]",
-    "1:24: a gap is longer than nothing (expected more than 0)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 100y } ]",
-    "1:24: a gap is longer than ten years (the history reaches ten years back)"
-)]
-#[case("rules: [ { id: a, gap: soon } ]", "1:24: a gap: `soon` is not a duration")]
-#[case("rules: [ { id: a } ]", "1:12: this rule has no kind")]
-#[case("rules: [ { gap: 1h } ]", "1:12: a rule needs `id` (`id` is missing)")]
-#[case(
-    "rules: [ { id: a, gap: 1h, cap: { limit: 1, window: 1d } } ]",
-    "1:28: a rule is one thing: `gap` and `cap` are two"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h }, { id: a, gap: 2h } ]",
-    "1:36: the rule `a` is written twice"
-)]
-#[case("rules: [ { id: cap, gap: 1h } ]", "1:16: a rule cannot be called `cap`")]
-#[case("rules: [ { id: A_1, gap: 1h } ]", "1:16: the id of a rule cannot be `A_1`")]
-#[case(
-    "rules: [ { id: a, pressure: { limit: 1, window: 7d } } ]",
-    "1:19: `pressure` is not supported yet by this version"
-)]
-#[case(
-    "rules: [ { id: a, holdout: { percent: 2 } } ]",
-    "1:19: `holdout` is not supported yet by this version"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, for: { chanel: email } } ]",
-    "1:35: unknown key `chanel` in a selector (did you mean `channel`?)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, for: { channel: emial } } ]",
-    "1:44: unknown channel `emial` (did you mean `email`?)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, for: { class: [marketing, promo] } } ]",
-    "1:54: unknown class `promo` (expected `marketing`)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, for: { campaign: 'a*b' } } ]",
-    "1:45: `a*b`: a `*` inside a value (only at the end: `spring-*`)"
-)]
-#[case("rules: [ { id: a, gap: 1h, for: { campaign: [] } } ]", "1:45: this list is empty")]
-#[case(
-    "rules: [ { id: a, gap: 1h, on-hit: [defer, fallbak] } ]",
-    "1:44: unknown action `fallbak` (did you mean `fallback`?)"
-)]
-#[case("rules: [ { id: a, gap: 1h, on-hit: [] } ]", "1:36: `on-hit` names no action")]
-#[case(
-    "rules: [ { id: a, gap: 1h, shadow: yes } ]",
-    "1:36: `shadow` cannot be `yes` (expected `true` or `false`)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, per: [divison] } ]",
-    "1:34: unknown field `divison` (did you mean `division`?)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, per: [household] } ]",
-    "1:34: household caps are not in version 1"
-)]
-#[case("rules: [ { id: a, gap: 1h, per: [segment] } ]", "1:34: `per` cannot be `segment`")]
-#[case(
-    "rules: [ { id: a, gap: 1h, limits: [] } ]",
-    "1:28: `limits` has no meaning for `gap`"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: 1 } } ]",
-    "1:26: `cap` needs `window` (`window` is missing)"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: -1, window: 1d } } ]",
-    "1:33: `limit` cannot be `-1` (expected a whole number from 0 to 1000000000)"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: 1, window: calender-day } } ]",
-    "1:44: unknown window `calender-day` (did you mean `calendar-day`?)"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: 1, window: fiscal-year } } ]",
-    "1:44: fiscal calendars are not in version 1"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: 1, window: 0 calendar-days } } ]",
-    "1:44: `0 calendar-days` is not a window"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: 1, window: calendar-day, tumbling-from: 2026-01-05 } } ]",
-    "1:73: `tumbling-from` does not fit this window"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: 1, window: 1d, timezone: custmer } } ]",
-    "1:58: unknown time zone `custmer` (did you mean `customer`?)"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: 1, window: 1d, timezone: device } } ]",
-    "1:58: the time zone of the device is not in version 1"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: 1, window: 1d, limits: [] } } ]",
-    "1:48: `limits` does not belong here"
-)]
-#[case(
-    "rules: [ { id: a, cap: { limit: 1.5, window: 1d } } ]",
-    "1:33: this is a decimal number (make it whole with `int(…)`)"
-)]
-#[case(
-    "rules: [ { id: a, send-window: { open: [ { from: '08:00', to: '25:00' } ] } } ]",
-    "1:63: `to` cannot be `25:00`"
-)]
-#[case(
-    "rules: [ { id: a, send-window: { open: [ { from: '08:00', to: '08:00' } ] } } ]",
-    "1:63: `from` and `to` are equal"
-)]
-#[case(
-    "rules: [ { id: a, send-window: { open: [ { days: mon-fry, from: '08:00', to: '09:00' } ] } } ]",
-    "1:50: unknown day `fry` (did you mean `fri`?)"
-)]
-#[case(
-    "rules: [ { id: a, send-window: { open: [] } } ]",
-    "1:40: `send-window` leaves no hour open"
-)]
-#[case(
-    "rules: [ { id: a, quiet-hours: { quiet: [ { from: '00:00', to: '24:00' } ] } } ]",
-    "1:41: `quiet-hours` leaves no hour open"
-)]
-#[case(
-    "rules: [ { id: a, send-window: { open: [ { from: '08:00', to: '21:00' } ], closed-on: holidays } } ]",
-    "1:87: unknown calendar `holidays`"
-)]
-#[case(
-    "rules: [ { id: a, cool-off: { after: [complaint], for: 1d } } ]",
-    "1:39: unknown event `complaint` (did you mean `complained`?)"
-)]
-#[case(
-    "rules: [ { id: a, cool-off: { after: [complained] } } ]",
-    "1:31: `cool-off` needs `for` or `until`"
-)]
-#[case(
-    "rules: [ { id: a, cool-off: { after: complained, for: 1d, until: issue_closed } } ]",
-    "1:66: both `for` and `until`"
-)]
-#[case(
-    "rules: [ { id: a, cool-off: { after: complained, for: 1d, count: 0 } } ]",
-    "1:66: `count` cannot be `0`"
-)]
-#[case(
-    "exceptions: [ { id: x, for: { campaign: c }, rules: [nights], until: 2026-12-31, owner: o, why: w } ]",
-    "1:54: unknown rule `nights`"
-)]
-#[case(
-    "exceptions: [ { id: x, for: { campaign: c }, rules: [], until: 2026-12-31, why: w } ]",
-    "1:17: an exception needs `owner`"
-)]
-#[case(
-    "stops: [ { for: { channel: email }, until: tomorrow, why: w } ]",
-    "1:44: `until` cannot be `tomorrow`"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, when: 'customer.segmnts == \"a\"' } ]",
-    "1:35: unknown field of `customer`: `segmnts` (did you mean `segments`?)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, when: 'intent.channel == \"emial\"' } ]",
-    "1:53: unknown channel `emial` (did you mean `email`?)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, when: 'customer.attributes.tier == \"gold\"' } ]",
-    "1:35: the attribute `tier` may be missing"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, when: 'customer.unanswered' } ]",
-    "1:35: this is a whole number (expected a truth value)"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, when: 'customer.unanswered = 3' } ]",
-    "1:55: this is not a CEL expression (to compare, write `==`)"
-)]
-#[case("rules: [ { id: a, gap: 1h, when: 'now > 3' } ]", "1:35: there is no `now`")]
-#[case(
-    "rules: [ { id: a, gap: 1h, when: 'arm(\"x\") == \"y\"' } ]",
-    "1:35: `arm` is not supported yet by this version"
-)]
-#[case(
-    "rules: [ { id: a, gap: 1h, when: customer.unanswered > \"3\" } ]",
-    "1:34: a whole number and a text have no order"
-)]
-fn a_mistake_is_reported_where_it_stands(#[case] addition: &str, #[case] expected: &str) {
-    let found = errors(&format!("{SMALL}{addition}\n"));
-    let expected = match expected.split_once(':') {
-        Some((line, rest)) => format!(
-            "policy.yaml:{}:{rest}",
-            line.parse::<usize>().unwrap() + SMALL.lines().count()
+#[test]
+fn a_mistake_is_reported_where_it_stands() {
+    for (addition, expected) in [
+        (
+            "ruels: []",
+            "1:1: unknown key `ruels` in a policy (did you mean `rules`?)",
         ),
-        None => expected.to_owned(),
-    };
-    assert!(
-        lines(&found).contains(&expected),
-        "expected {expected}\nfound {}",
-        lines(&found)
-    );
+        (
+            "experiments: [ { id: a } ]",
+            "1:1: `experiments` is not supported yet by this version (leave it out)",
+        ),
+        (
+            "include: [packs/us.yaml]",
+            "1:1: `include` is not supported yet by this version (leave it out)",
+        ),
+        ("forbear: 2", "1:1: the key `forbear` is written twice (the second one)"),
+        (
+            "timezone-unknown: [Europe/Lisbn]",
+            "1:20: `timezone-unknown`: unknown time zone `Europe/Lisbn` (did you mean `Europe/Lisbon`?)",
+        ),
+        (
+            "week-start: mondya",
+            "1:13: unknown day `mondya` (did you mean `monday`?)",
+        ),
+        (
+            "defaults: { class: marketin }",
+            "1:20: unknown class `marketin` (did you mean `marketing`?)",
+        ),
+        (
+            "defaults: { max-defer: 7days }",
+            "1:24: `max-defer`: unknown unit `days` (did you mean `7d`?)",
+        ),
+        (
+            "defaults: { max-defer: 1mo }",
+            "1:24: `max-defer` is an exact duration (expected `s`, `min`, `h`, `d` or `w`: months and years are not of one length)",
+        ),
+        (
+            "responses: [cliked]",
+            "1:13: unknown event `cliked` (did you mean `clicked`?)",
+        ),
+        (
+            "calendars: { a: [2026-13-01] }",
+            "1:18: a date of a calendar cannot be `2026-13-01` (expected a date such as `2026-12-31`)",
+        ),
+        (
+            "rules: { a: b }",
+            "1:8: `rules` is a list, not a map (expected `- { id: …, … }`)",
+        ),
+        (
+            "rules: [ { id: a, gap: 5m } ]",
+            "1:24: a gap: `m` could be minutes or months (`5min` for minutes, `5mo` for months)",
+        ),
+        (
+            "rules: [ { id: a, gap: 0s } ]",
+            "1:24: a gap is longer than nothing (expected more than 0)",
+        ),
+        (
+            "rules: [ { id: a, gap: 100y } ]",
+            "1:24: a gap is longer than ten years (the history reaches ten years back)",
+        ),
+        (
+            "rules: [ { id: a, gap: soon } ]",
+            "1:24: a gap: `soon` is not a duration",
+        ),
+        ("rules: [ { id: a } ]", "1:12: this rule has no kind"),
+        ("rules: [ { gap: 1h } ]", "1:12: a rule needs `id` (`id` is missing)"),
+        (
+            "rules: [ { id: a, gap: 1h, cap: { limit: 1, window: 1d } } ]",
+            "1:28: a rule is one thing: `gap` and `cap` are two",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h }, { id: a, gap: 2h } ]",
+            "1:36: the rule `a` is written twice",
+        ),
+        ("rules: [ { id: cap, gap: 1h } ]", "1:16: a rule cannot be called `cap`"),
+        (
+            "rules: [ { id: A_1, gap: 1h } ]",
+            "1:16: the id of a rule cannot be `A_1`",
+        ),
+        (
+            "rules: [ { id: a, pressure: { limit: 1, window: 7d } } ]",
+            "1:19: `pressure` is not supported yet by this version",
+        ),
+        (
+            "rules: [ { id: a, holdout: { percent: 2 } } ]",
+            "1:19: `holdout` is not supported yet by this version",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, for: { chanel: email } } ]",
+            "1:35: unknown key `chanel` in a selector (did you mean `channel`?)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, for: { channel: emial } } ]",
+            "1:44: unknown channel `emial` (did you mean `email`?)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, for: { class: [marketing, promo] } } ]",
+            "1:54: unknown class `promo` (expected `marketing`)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, for: { campaign: 'a*b' } } ]",
+            "1:45: `a*b`: a `*` inside a value (only at the end: `spring-*`)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, for: { campaign: [] } } ]",
+            "1:45: this list is empty",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, on-hit: [defer, fallbak] } ]",
+            "1:44: unknown action `fallbak` (did you mean `fallback`?)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, on-hit: [] } ]",
+            "1:36: `on-hit` names no action",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, shadow: yes } ]",
+            "1:36: `shadow` cannot be `yes` (expected `true` or `false`)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, per: [divison] } ]",
+            "1:34: unknown field `divison` (did you mean `division`?)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, per: [household] } ]",
+            "1:34: household caps are not in version 1",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, per: [segment] } ]",
+            "1:34: `per` cannot be `segment`",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, limits: [] } ]",
+            "1:28: `limits` has no meaning for `gap`",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1 } } ]",
+            "1:26: `cap` needs `window` (`window` is missing)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: -1, window: 1d } } ]",
+            "1:33: `limit` cannot be `-1` (expected a whole number from 0 to 1000000000)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1, window: calender-day } } ]",
+            "1:44: unknown window `calender-day` (did you mean `calendar-day`?)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1, window: fiscal-year } } ]",
+            "1:44: fiscal calendars are not in version 1",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1, window: 0 calendar-days } } ]",
+            "1:44: `0 calendar-days` is not a window",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1, window: calendar-day, tumbling-from: 2026-01-05 } } ]",
+            "1:73: `tumbling-from` does not fit this window",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1, window: 1d, timezone: custmer } } ]",
+            "1:58: unknown time zone `custmer` (did you mean `customer`?)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1, window: 1d, timezone: device } } ]",
+            "1:58: the time zone of the device is not in version 1",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1, window: 1d, limits: [] } } ]",
+            "1:48: `limits` does not belong here",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1.5, window: 1d } } ]",
+            "1:33: this is a decimal number (make it whole with `int(…)`)",
+        ),
+        (
+            "rules: [ { id: a, send-window: { open: [ { from: '08:00', to: '25:00' } ] } } ]",
+            "1:63: `to` cannot be `25:00`",
+        ),
+        (
+            "rules: [ { id: a, send-window: { open: [ { from: '08:00', to: '08:00' } ] } } ]",
+            "1:63: `from` and `to` are equal",
+        ),
+        (
+            "rules: [ { id: a, send-window: { open: [ { days: mon-fry, from: '08:00', to: '09:00' } ] } } ]",
+            "1:50: unknown day `fry` (did you mean `fri`?)",
+        ),
+        (
+            "rules: [ { id: a, send-window: { open: [] } } ]",
+            "1:40: `send-window` leaves no hour open",
+        ),
+        (
+            "rules: [ { id: a, quiet-hours: { quiet: [ { from: '00:00', to: '24:00' } ] } } ]",
+            "1:41: `quiet-hours` leaves no hour open",
+        ),
+        (
+            "rules: [ { id: a, send-window: { open: [ { from: '08:00', to: '21:00' } ], closed-on: holidays } } ]",
+            "1:87: unknown calendar `holidays`",
+        ),
+        (
+            "rules: [ { id: a, cool-off: { after: [complaint], for: 1d } } ]",
+            "1:39: unknown event `complaint` (did you mean `complained`?)",
+        ),
+        (
+            "rules: [ { id: a, cool-off: { after: [complained] } } ]",
+            "1:31: `cool-off` needs `for` or `until`",
+        ),
+        (
+            "rules: [ { id: a, cool-off: { after: complained, for: 1d, until: issue_closed } } ]",
+            "1:66: both `for` and `until`",
+        ),
+        (
+            "rules: [ { id: a, cool-off: { after: complained, for: 1d, count: 0 } } ]",
+            "1:66: `count` cannot be `0`",
+        ),
+        (
+            "exceptions: [ { id: x, for: { campaign: c }, rules: [nights], until: 2026-12-31, owner: o, why: w } ]",
+            "1:54: unknown rule `nights`",
+        ),
+        (
+            "exceptions: [ { id: x, for: { campaign: c }, rules: [], until: 2026-12-31, why: w } ]",
+            "1:17: an exception needs `owner`",
+        ),
+        (
+            "stops: [ { for: { channel: email }, until: tomorrow, why: w } ]",
+            "1:44: `until` cannot be `tomorrow`",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: 'customer.segmnts == \"a\"' } ]",
+            "1:35: unknown field of `customer`: `segmnts` (did you mean `segments`?)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: 'intent.channel == \"emial\"' } ]",
+            "1:53: unknown channel `emial` (did you mean `email`?)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: 'customer.attributes.tier == \"gold\"' } ]",
+            "1:35: the attribute `tier` may be missing",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: 'customer.unanswered' } ]",
+            "1:35: this is a whole number (expected a truth value)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: 'customer.unanswered = 3' } ]",
+            "1:55: this is not a CEL expression (to compare, write `==`)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: 'now > 3' } ]",
+            "1:35: there is no `now`",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: 'arm(\"x\") == \"y\"' } ]",
+            "1:35: `arm` is not supported yet by this version",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: customer.unanswered > \"3\" } ]",
+            "1:34: a whole number and a text have no order",
+        ),
+    ] {
+        let found = errors(&format!("{SMALL}{addition}\n"));
+        let expected = match expected.split_once(':') {
+            Some((line, rest)) => format!(
+                "policy.yaml:{}:{rest}",
+                line.parse::<usize>().unwrap() + SMALL.lines().count()
+            ),
+            None => expected.to_owned(),
+        };
+        assert!(
+            lines(&found).contains(&expected),
+            "expected {expected}\nfound {}",
+            lines(&found)
+        );
+    }
 }
 
-#[rstest]
-#[case("", "1:1: the file is empty")]
-#[case("a: [1, 2", "this is not YAML")]
-#[case("a:\n\t- b\n", "this is not YAML")]
-#[case("a: 1\n---\nb: 2\n", "a second document")]
-#[case("a: !!str 1\n", "1:4: a tag")]
-#[case("a: &x { b: 1 }\nc: { <<: *x }\n", "2:6: a merge key")]
-#[case("? [a]\n: b\n", "1:3: a key that is a list or a map")]
-#[case("[]", "1:1: a policy is a map, not a list")]
-#[case("\u{feff}forbear: 1\n", "the file starts with a byte order mark")]
-#[case("forbear: 2\n", "1:10: `forbear`, the version of the language, cannot be `2`")]
-#[case("forbear: 1\n", "1:1: a policy needs `channels`")]
-fn a_file_that_is_not_a_policy_is_refused(#[case] text: &str, #[case] expected: &str) {
-    let found = errors(text);
-    assert!(
-        lines(&found).contains(expected),
-        "expected {expected}\nfound {}",
-        lines(&found)
-    );
+#[test]
+fn a_file_that_is_not_a_policy_is_refused() {
+    for (text, expected) in [
+        ("", "1:1: the file is empty"),
+        ("a: [1, 2", "this is not YAML"),
+        ("a:\n\t- b\n", "this is not YAML"),
+        ("a: 1\n---\nb: 2\n", "a second document"),
+        ("a: !!str 1\n", "1:4: a tag"),
+        ("a: &x { b: 1 }\nc: { <<: *x }\n", "2:6: a merge key"),
+        ("? [a]\n: b\n", "1:3: a key that is a list or a map"),
+        ("[]", "1:1: a policy is a map, not a list"),
+        ("\u{feff}forbear: 1\n", "the file starts with a byte order mark"),
+        (
+            "forbear: 2\n",
+            "1:10: `forbear`, the version of the language, cannot be `2`",
+        ),
+        ("forbear: 1\n", "1:1: a policy needs `channels`"),
+    ] {
+        let found = errors(text);
+        assert!(
+            lines(&found).contains(expected),
+            "expected {expected}\nfound {}",
+            lines(&found)
+        );
+    }
 }
 
-#[rstest]
-#[case("email: { consent: opt-out, cost: 0.0000001 }", "5:36: `cost` cannot be `0.0000001`")]
-#[case(
-    "email: { consent: optin }",
-    "5:21: unknown consent mode `optin` (did you mean `opt-in`?)"
-)]
-#[case("email: { cost: 1 }", "5:12: a channel needs `consent`")]
-#[case("E-Mail: { consent: opt-in }", "5:3: a channel cannot be `E-Mail`")]
-#[case(
-    "email: { consent: [ { when: 'true', mode: opt-in } ] }",
-    "5:31: the last row of `consent` has a condition"
-)]
-#[case(
-    "email: { consent: [ { mode: opt-in }, { mode: opt-out } ] }",
-    "5:25: no row after this one can ever hold"
-)]
-#[case("email: { consent: opt-in, release-on: [lost] }", "5:42: unknown cause `lost`")]
-#[case(
-    "email: { consent: { mode: opt-in, implied: { sale: 1y } } }",
-    "5:48: unknown basis of consent `sale`"
-)]
-fn a_mistake_in_a_channel_is_reported_where_it_stands(#[case] channel: &str, #[case] expected: &str) {
-    let found = errors(&SMALL.replace("email: { consent: opt-out }", channel));
-    assert!(
-        lines(&found).contains(expected),
-        "expected {expected}\nfound {}",
-        lines(&found)
-    );
+#[test]
+fn a_mistake_in_a_channel_is_reported_where_it_stands() {
+    for (channel, expected) in [
+        (
+            "email: { consent: opt-out, cost: 0.0000001 }",
+            "5:36: `cost` cannot be `0.0000001`",
+        ),
+        (
+            "email: { consent: optin }",
+            "5:21: unknown consent mode `optin` (did you mean `opt-in`?)",
+        ),
+        ("email: { cost: 1 }", "5:12: a channel needs `consent`"),
+        ("E-Mail: { consent: opt-in }", "5:3: a channel cannot be `E-Mail`"),
+        (
+            "email: { consent: [ { when: 'true', mode: opt-in } ] }",
+            "5:31: the last row of `consent` has a condition",
+        ),
+        (
+            "email: { consent: [ { mode: opt-in }, { mode: opt-out } ] }",
+            "5:25: no row after this one can ever hold",
+        ),
+        (
+            "email: { consent: opt-in, release-on: [lost] }",
+            "5:42: unknown cause `lost`",
+        ),
+        (
+            "email: { consent: { mode: opt-in, implied: { sale: 1y } } }",
+            "5:48: unknown basis of consent `sale`",
+        ),
+    ] {
+        let found = errors(&SMALL.replace("email: { consent: opt-out }", channel));
+        assert!(
+            lines(&found).contains(expected),
+            "expected {expected}\nfound {}",
+            lines(&found)
+        );
+    }
 }
 
-#[rstest]
-#[case(
-    "marketing: { rank: 1, obeys: [caps], counts: true }",
-    "8:33: unknown kind or rule `caps` (did you mean `cap`?)"
-)]
-#[case(
-    "marketing: { rank: 1, obeys: [send-window], counts: true }",
-    "8:33: `obeys` does not know `send-window`"
-)]
-#[case("marketing: { rank: one, obeys: all, counts: true }", "8:22: `rank` cannot be `one`")]
-#[case(
-    "marketing: { rank: 1, obeys: all, counts: true, hold: 5min }",
-    "8:57: `hold` is not supported yet"
-)]
-#[case("other: { rank: 1, obeys: all, counts: true }", "there is no class `marketing`")]
-fn a_mistake_in_a_class_is_reported_where_it_stands(#[case] class: &str, #[case] expected: &str) {
-    let found = errors(&SMALL.replace("marketing: { rank: 1, obeys: all, counts: true }", class));
-    assert!(
-        lines(&found).contains(expected),
-        "expected {expected}\nfound {}",
-        lines(&found)
-    );
+#[test]
+fn a_mistake_in_a_class_is_reported_where_it_stands() {
+    for (class, expected) in [
+        (
+            "marketing: { rank: 1, obeys: [caps], counts: true }",
+            "8:33: unknown kind or rule `caps` (did you mean `cap`?)",
+        ),
+        (
+            "marketing: { rank: 1, obeys: [send-window], counts: true }",
+            "8:33: `obeys` does not know `send-window`",
+        ),
+        (
+            "marketing: { rank: one, obeys: all, counts: true }",
+            "8:22: `rank` cannot be `one`",
+        ),
+        (
+            "marketing: { rank: 1, obeys: all, counts: true, hold: 5min }",
+            "8:57: `hold` is not supported yet",
+        ),
+        (
+            "other: { rank: 1, obeys: all, counts: true }",
+            "there is no class `marketing`",
+        ),
+    ] {
+        let found = errors(&SMALL.replace("marketing: { rank: 1, obeys: all, counts: true }", class));
+        assert!(
+            lines(&found).contains(expected),
+            "expected {expected}\nfound {}",
+            lines(&found)
+        );
+    }
 }
 
 #[test]
@@ -436,13 +492,13 @@ fn all_mistakes_are_reported_at_once_in_the_order_of_the_file() {
 #[test]
 fn a_report_shows_the_line_and_marks_the_place() {
     let found = errors(&format!("{SMALL}rules: [ {{ id: a, gap: 5m }} ]\n"));
-    insta::assert_snapshot!(found.to_text(false).trim_end(), @r"
-    error[duration]: a gap: `m` could be minutes or months
-     --> policy.yaml:9:24
-      |
-    9 | rules: [ { id: a, gap: 5m } ]
-      |                        ^^ `5min` for minutes, `5mo` for months
-    ");
+    let expected = "\
+error[duration]: a gap: `m` could be minutes or months
+ --> policy.yaml:9:24
+  |
+9 | rules: [ { id: a, gap: 5m } ]
+  |                        ^^ `5min` for minutes, `5mo` for months";
+    assert_eq!(found.to_text(false).trim_end(), expected);
 }
 
 #[test]
@@ -457,25 +513,34 @@ fn the_report_for_editors_has_places_and_suggestions() {
     assert_eq!(json[0]["suggestion"], "rules");
 }
 
-#[rstest]
-#[case(
-    "rules: [ { id: a, cap: { limit: 0, window: 1d } } ]",
-    "9:33: a limit of 0 blocks everything"
-)]
-#[case("rules: [ { id: a, gap: 1h, when: 1 < 2 } ]", "9:34: this condition is always true")]
-#[case("calendars: { unused: [2026-12-25] }", "9:14: the calendar `unused` is not used")]
-#[case(
-    "stops: [ { for: { channel: email }, until: 2020-01-01, why: w } ]",
-    "9:44: this stop is over"
-)]
-fn what_is_allowed_but_odd_is_warned_about(#[case] addition: &str, #[case] expected: &str) {
-    let today_ms = Some(1_790_000_000_000);
-    let (_, warnings) = Policy::load(format!("{SMALL}{addition}\n").as_bytes(), "policy.yaml", today_ms).unwrap();
-    assert!(
-        lines(&warnings).contains(expected),
-        "expected {expected}\nfound {}",
-        lines(&warnings)
-    );
+#[test]
+fn what_is_allowed_but_odd_is_warned_about() {
+    for (addition, expected) in [
+        (
+            "rules: [ { id: a, cap: { limit: 0, window: 1d } } ]",
+            "9:33: a limit of 0 blocks everything",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: 1 < 2 } ]",
+            "9:34: this condition is always true",
+        ),
+        (
+            "calendars: { unused: [2026-12-25] }",
+            "9:14: the calendar `unused` is not used",
+        ),
+        (
+            "stops: [ { for: { channel: email }, until: 2020-01-01, why: w } ]",
+            "9:44: this stop is over",
+        ),
+    ] {
+        let today_ms = Some(1_790_000_000_000);
+        let (_, warnings) = Policy::load(format!("{SMALL}{addition}\n").as_bytes(), "policy.yaml", today_ms).unwrap();
+        assert!(
+            lines(&warnings).contains(expected),
+            "expected {expected}\nfound {}",
+            lines(&warnings)
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,146 @@
+//! What follows when something is not clean: a task that recovers on its own, a worker that drops everything that is not
+//! committed, and the search for a record that the log refuses.
+
+use crate::commit::log::Log;
+use crate::intake::source::Source;
+use crate::store::{StoreError, Stores};
+use crate::task::batch::{BatchError, Culprit, Work, place};
+use crate::task::clock::Clock;
+use crate::task::reading::put_back;
+use crate::task::worker::{Worker, WorkerExit};
+
+const RETRY_BLOCKED_MS: i64 = 5_000;
+
+impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
+    /// What failed in one task while nothing had been committed yet (or after everything had been): that task recovers.
+    pub(super) fn handle(&mut self, partition: i32, error: BatchError) {
+        let Some(task) = self.tasks.get_mut(&partition) else {
+            return;
+        };
+        if let Err(error) = self.source.stop(partition) {
+            tracing::warn!(partition, %error, "the partition could not be paused");
+        }
+        match error {
+            BatchError::Store(StoreError::Unavailable(reason)) => {
+                tracing::error!(
+                    partition,
+                    reason,
+                    "the store cannot be used: judging stops until it can"
+                );
+                task.recover();
+                task.store = None;
+            }
+            BatchError::Store(StoreError::Corrupt(reason)) | BatchError::State(reason) => {
+                tracing::error!(
+                    partition,
+                    reason,
+                    "the state cannot be read: it is rebuilt from the changelog"
+                );
+                task.recover();
+                task.store = None;
+                let retry_at_ms = self.clock.monotonic_ms().saturating_add(RETRY_BLOCKED_MS);
+                if task.rebuilt {
+                    task.block(reason, retry_at_ms);
+                } else if let Err(error) = self.stores.set_aside(partition, "corrupt") {
+                    task.block(error.to_string(), retry_at_ms);
+                } else {
+                    task.rebuilt = true;
+                }
+            }
+            BatchError::Panicked(culprit) => {
+                tracing::error!(
+                    partition,
+                    at = describe(&culprit),
+                    "a step panicked: what it was about becomes a dead letter; please report it"
+                );
+                self.poisoned.insert(culprit);
+                task.recover();
+            }
+        }
+    }
+
+    /// Puts everything back that a dropped batch had taken.
+    pub(super) fn drop_the_batch(&mut self, works: Vec<Work>) {
+        self.metrics.discard();
+        for mut work in works {
+            let Some(task) = self.tasks.get_mut(&work.partition).filter(|task| task.is_running()) else {
+                continue;
+            };
+            put_back(task, &mut work.intents);
+            for record in work.engagement.into_iter().rev() {
+                task.engagement.push_front(record);
+            }
+        }
+    }
+
+    /// The one recovery path for everything that a worker has.
+    pub(super) fn recover(&mut self, reason: &str) {
+        tracing::warn!(
+            worker = self.settings.index,
+            reason,
+            "the transaction was not clean: starting from what is committed"
+        );
+        self.producer = None;
+        self.metrics.discard();
+        for task in self.tasks.values_mut().filter(|task| task.is_running()) {
+            if let Err(error) = self.source.stop(task.partition) {
+                tracing::warn!(partition = task.partition, %error, "the partition could not be paused");
+            }
+            task.recover();
+        }
+    }
+
+    /// The log refused the batch. What is tried at once is halved until one record is refused on its own, twice: that one is
+    /// a dead letter.
+    pub(super) fn blame<'a>(&mut self, works: impl Iterator<Item = &'a Work>, reason: &str) -> Result<(), WorkerExit> {
+        let works: Vec<&Work> = works.collect();
+        let size: usize = works.iter().map(|work| work.size()).sum();
+        if size > 1 || self.batch_limit != Some(1) {
+            self.batch_limit = Some((size / 2).max(1));
+            return Ok(());
+        }
+        let suspect = works.first().and_then(|work| first_of(work));
+        if suspect.is_some() && self.suspect != suspect {
+            self.suspect = suspect;
+            return Ok(());
+        }
+        if let Some(culprit) = suspect.filter(|culprit| !self.poisoned.contains(culprit)) {
+            tracing::error!(
+                partition = culprit.partition(),
+                at = describe(&culprit),
+                reason,
+                "the log refuses what has to be written: what it is about becomes a dead letter"
+            );
+            self.poisoned.insert(culprit);
+            return Ok(());
+        }
+        Err(WorkerExit::Fatal(format!(
+            "the log refuses what has to be written: {reason}"
+        )))
+    }
+
+    /// A batch was taken: the next one may be larger.
+    pub(super) fn acquit(&mut self) {
+        self.suspect = None;
+        let doubled = self.batch_limit.map(|limit| limit.saturating_mul(2));
+        self.batch_limit = doubled.filter(|limit| *limit < self.settings.batch_records);
+    }
+}
+
+/// What a batch of one is about.
+fn first_of(work: &Work) -> Option<Culprit> {
+    let record = work.engagement.iter().chain(&work.intents).next();
+    let queue = || {
+        let (_, id) = work.due.first()?;
+        Some(Culprit::Queue(work.partition, id.as_str().into()))
+    };
+    record.map(|record| Culprit::Record(place(record))).or_else(queue)
+}
+
+/// For the log: customers have no name there.
+fn describe(culprit: &Culprit) -> String {
+    match culprit {
+        Culprit::Record((_, _, offset)) => format!("offset {offset}"),
+        Culprit::Queue(..) => "a queue of waiting intents".to_owned(),
+    }
+}
