@@ -249,6 +249,13 @@ impl KafkaSource {
     /// Notes how far the inputs were read. Answers whether the position of one is lost indeed: the client says so, too,
     /// after a rebalance and of a partition that is whole.
     fn note(&mut self, polled: &Polled) -> Result<bool, SourceError> {
+        let (Polled::Record(Record { partition, .. })
+        | Polled::End { partition, .. }
+        | Polled::OutOfRange { partition, .. }) = polled;
+        // Of a partition that was given up something may still arrive: its position is nobody's business here any more.
+        if !self.held.contains(partition) {
+            return Ok(false);
+        }
         match polled {
             Polled::Record(record) => {
                 let next = record.offset.saturating_add(1);
@@ -332,11 +339,11 @@ impl Source for KafkaSource {
             _ => self.consumer().incremental_assign(&list),
         };
         answer.map_err(transient)?;
+        self.held.extend_from_slice(partitions);
+        self.displaced = true;
         if !partitions.is_empty() {
             self.consumer().pause(&list).map_err(transient)?;
         }
-        self.held.extend_from_slice(partitions);
-        self.displaced = true;
         self.group = self.consumer().group_metadata().map(Arc::new);
         Ok(())
     }
