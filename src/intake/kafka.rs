@@ -247,6 +247,13 @@ impl KafkaSource {
     /// Notes how far the inputs were read. Answers whether the position of one is lost indeed: the client says so, too,
     /// after a rebalance and of a partition that is whole.
     fn note(&mut self, polled: &Polled) -> Result<bool, SourceError> {
+        let (Polled::Record(Record { partition, .. })
+        | Polled::End { partition, .. }
+        | Polled::OutOfRange { partition, .. }) = polled;
+        // Of a partition that was given up something may still arrive: its position is nobody's business here any more.
+        if !self.held.contains(partition) {
+            return Ok(false);
+        }
         match polled {
             Polled::Record(record) => {
                 let next = record.offset.saturating_add(1);

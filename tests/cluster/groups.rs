@@ -131,3 +131,45 @@ fn an_instance_frozen_for_longer_than_its_session_judges_nothing_twice_when_it_t
     println!("the frozen instance asked {} times to be started again", right.restarts);
     assert!(!right.partitions().is_empty(), "it has work again");
 }
+
+#[test]
+fn a_rebalance_at_rest_loses_nothing_of_what_comes_afterwards() {
+    require_broker!();
+    let scene = Scene::new("idle", &policies::brisk());
+    let mut left = Member::start(&scene.instance(0));
+    let mut load = scene.load("a", 14);
+    load.round();
+    load.flush();
+    scene.wait_until_at_rest(&mut [&mut left]);
+    // Everything was read to its end; what `left` keeps goes on from there.
+    let mut right = Member::start(&scene.instance(1));
+    crate::harness::wait_until("the second instance has work", PATIENCE, || {
+        !right.partitions().is_empty()
+    });
+    scene.wait_until_running(&mut [&mut left, &mut right]);
+    assert!(!left.partitions().is_empty(), "the first instance keeps some");
+    (0..4).for_each(|_| load.round());
+    load.flush();
+    scene.audit(&mut [&mut left, &mut right]);
+    assert_eq!((left.restarts, right.restarts), (0, 0));
+}
+
+#[test]
+fn an_instance_that_leaves_for_good_hands_over_at_once() {
+    require_broker!();
+    let scene = Scene::new("leave", &policies::brisk());
+    let mut leaving = scene.instance(1);
+    leaving.arguments.push("--leave".to_owned());
+    let (mut left, mut right) = (Member::start(&scene.instance(0)), Member::start(&leaving));
+    crate::harness::wait_until("the leaving instance has work", PATIENCE, || {
+        !right.partitions().is_empty()
+    });
+    scene.wait_until_running(&mut [&mut left, &mut right]);
+    let load = scene.load("a", 15).run(30, Duration::from_millis(100));
+    scene.wait_for_verdicts(50);
+    right.stop();
+    let takeover = wait_until_taken_over(&scene, &mut left);
+    println!("one of two instances left for good: the other holds all partitions after {takeover:?} (session 6 s)");
+    load.join().expect("the load");
+    scene.audit(&mut [&mut left]);
+}
