@@ -108,7 +108,7 @@ fn settle<S: Store>(
         (name.clone(), task.reached[usize::from(*topic)].unwrap_or(0))
     });
     work.barrier = barrier.collect();
-    work.size() > 0 || !work.retime.is_empty() || task.positions() != task.committed
+    work.size() > 0 || task.positions() != task.committed
 }
 
 /// Nothing is judged in this batch: where a re-routed intent stands in the re-route topic, that topic has to wait from there

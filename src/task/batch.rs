@@ -5,7 +5,7 @@
 
 use crate::commit::log::Outgoing;
 use crate::commit::marker::Lineage;
-use crate::customer::{Customer, LoadError};
+use crate::customer::{Customer, DecisionCoordinates, LoadError, Waiting};
 use crate::intake::source::{InputKind, Inputs, Record, TopicIndex};
 use crate::message::{EventKind, Malformed, MalformedKind, Name, decode_event, decode_intent, owner};
 use crate::policy::model::Policy;
@@ -24,15 +24,15 @@ pub type Place = (TopicIndex, i32, i64);
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Culprit {
     Record(Place),
-    /// What is due of a customer's queue: partition and customer.
-    Queue(i32, Name),
+    /// A waiting intent: partition that owns it, and where it was received.
+    Waiting(i32, DecisionCoordinates),
 }
 
 impl Culprit {
     /// The partition that it is of.
     pub fn partition(&self) -> i32 {
         match self {
-            Self::Record((_, partition, _)) | Self::Queue(partition, _) => *partition,
+            Self::Record((_, partition, _)) | Self::Waiting(partition, _) => *partition,
         }
     }
 }
@@ -62,6 +62,8 @@ pub struct Work {
     pub retime: Vec<(i64, String)>,
     /// False while engagement is being caught up with: it is applied, and nothing is judged.
     pub may_judge: bool,
+    /// So many of one customer's waiting intents are judged; the others stay due.
+    pub due_at_most: usize,
     /// So many re-routed intents are judged; the others go round again, to the end of their topic.
     pub rerouted_at_most: usize,
 }
@@ -69,7 +71,7 @@ pub struct Work {
 impl Work {
     /// How many records (or due customers) the batch tries at once.
     pub fn size(&self) -> usize {
-        self.engagement.len().min(self.rerouted_at_most) + self.intents.len() + self.due.len()
+        self.engagement.len().min(self.rerouted_at_most) + self.intents.len() + self.due.len() + self.retime.len()
     }
 }
 
@@ -84,8 +86,10 @@ pub struct Prepared {
     pub applied: Vec<EventKind>,
     pub dead_letters: Vec<MalformedKind>,
     pub strays: Vec<StrayKind>,
-    /// Whose queues ended as dead letters, as far as they were due.
-    pub given_up: Vec<Name>,
+    /// The waiting intent that was judged first.
+    pub judged_first: Option<Culprit>,
+    /// Waiting intents that ended as dead letters, because they fail on their own.
+    pub given_up: Vec<Culprit>,
     /// By how much the deferred queue grew.
     pub deferred_growth: i64,
 }
@@ -310,35 +314,46 @@ impl<'a, S: Store> Batch<'a, S> {
         ids.extend(touched.map(|customer| customer.id.clone()));
         let retimed: BTreeSet<Name> = work.retime.iter().map(|(_, id)| id.as_str().into()).collect();
         for id in ids.union(&retimed) {
-            let retime = retimed.contains(id);
-            let culprit = Culprit::Queue(work.partition, id.clone());
+            self.judge_due(id, retimed.contains(id))?;
+        }
+        Ok(())
+    }
+
+    fn judge_due(&mut self, id: &Name, retime: bool) -> Result<(), BatchError> {
+        let (now_ms, most) = (self.work.now_ms, self.work.due_at_most);
+        let mut due = Vec::new();
+        self.with_customer(id, |context, customer, _, effects| {
+            if retime {
+                customer.retime(now_ms);
+            }
+            step::release_due(context, customer, effects);
+            due = customer.due_waiting(now_ms);
+            Ok(())
+        })?;
+        for waiting in due.into_iter().take(most) {
+            let culprit = Culprit::Waiting(self.work.partition, waiting.decision.origin());
             if self.context.poisoned.contains(&culprit) {
-                self.give_up(id)?;
+                self.give_up(id, &waiting)?;
+                self.prepared.given_up.push(culprit);
                 continue;
             }
+            self.prepared.judged_first.get_or_insert_with(|| culprit.clone());
             self.guarded(culprit, |batch| {
                 batch.with_customer(id, |context, customer, read, effects| {
-                    if retime {
-                        customer.retime(now_ms);
-                    }
-                    step::due(context, customer, read, effects)
+                    step::judge_waiting(context, customer, &waiting, read, effects)
                 })
             })?;
         }
         Ok(())
     }
 
-    /// What is due of that queue fails on its own: each of it ends as a dead letter.
-    fn give_up(&mut self, id: &Name) -> Result<(), BatchError> {
+    /// It fails on its own, again and again: it ends as a dead letter.
+    fn give_up(&mut self, id: &Name, waiting: &Waiting) -> Result<(), BatchError> {
         let reason = unprocessable();
-        let before = self.prepared.outgoing.len();
         self.with_customer(id, |context, customer, read, effects| {
-            step::give_up(context, customer, &reason, read, effects)
+            step::give_up(context, customer, waiting, &reason, read, effects)
         })?;
-        let letters = self.prepared.outgoing.len().saturating_sub(before);
-        let letters = std::iter::repeat_n(reason.kind, letters);
-        self.prepared.dead_letters.extend(letters);
-        self.prepared.given_up.push(id.clone());
+        self.prepared.dead_letters.push(reason.kind);
         Ok(())
     }
 

@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 
 /// What becomes true of one task with the commit.
 pub(super) struct Closing {
-    work: Work,
+    pub(super) work: Work,
     positions: Vec<Option<i64>>,
-    share: Prepared,
+    pub(super) share: Prepared,
 }
 
 impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
@@ -61,7 +61,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             Ok(state_positions) => {
                 self.metrics.shared().transaction(TransactionOutcome::Committed);
                 self.published_policy = Some(policy.sha256);
-                self.acquit();
+                self.acquit(&closings);
                 self.close(closings, &state_positions);
                 Ok(true)
             }
@@ -76,7 +76,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             }
             Err(CommitError::Refused(reason)) => {
                 self.metrics.shared().transaction(TransactionOutcome::Aborted);
-                self.blame(closings.iter().map(|closing| &closing.work), &reason)?;
+                self.blame(&closings, &reason)?;
                 self.recover(&reason);
                 Ok(false)
             }
@@ -104,7 +104,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                     let next = task.committed.get(usize::from(*topic)).copied().flatten();
                     next.is_none_or(|next| next <= *offset)
                 }
-                Culprit::Queue(_, id) => !given_up.contains(id),
+                Culprit::Waiting(..) => !given_up.contains(culprit),
             });
         }
         self.metrics.flush();

@@ -89,7 +89,7 @@ impl<S: Store> Task<S> {
         matches!(self.stage, Stage::Running)
     }
 
-    /// Drops everything that is not committed, and goes the one recovery path.
+    /// Drops everything that is not committed (a re-timing stands where it was committed), and goes the one recovery path.
     pub fn recover(&mut self) {
         self.stage = Stage::Restoring(Restore::default());
         self.drop_buffers();
@@ -109,7 +109,6 @@ impl<S: Store> Task<S> {
     fn drop_buffers(&mut self) {
         self.engagement.clear();
         self.intents.clear();
-        self.retiming = None;
         self.obstacle = None;
     }
 
@@ -160,13 +159,6 @@ impl<S: Store> Task<S> {
             *position = Some(position.map_or(record.offset, |position| position.min(record.offset)));
         }
         positions
-    }
-
-    /// False while a position that was committed is lost and the next one is not known: a transaction without it would
-    /// leave an old offset behind, of which no restore could prove anything.
-    pub fn knows_where_it_is(&self) -> bool {
-        let mut both = self.committed.iter().zip(&self.reached);
-        both.all(|(committed, reached)| committed.is_none() || reached.is_some())
     }
 
     /// The policy of now. Where the queue was timed under another one, it is walked through.

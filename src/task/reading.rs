@@ -97,13 +97,14 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             topic = &*name,
             "retention removed intents before they were judged; going on after them"
         );
-        // What was read of them is buffered and will be judged; where the log begins now, the next poll tells.
-        task.reached[usize::from(topic)] = None;
-        let positions: Vec<StartAt> = task
+        // What was read of them is buffered and will be judged. The position stays where it is until the next record (or the
+        // end) is read: a transaction without it would leave an offset behind that agrees with no marker.
+        let mut positions: Vec<StartAt> = task
             .reached
             .iter()
             .map(|reached| reached.map_or(StartAt::Beginning, StartAt::Offset))
             .collect();
+        positions[usize::from(topic)] = StartAt::Beginning;
         match self.source.start(partition, &positions) {
             Ok(()) => self.metrics.shared().lost_intents(&name, 1),
             // A position is reported lost once: only from the start on can it be found again.
@@ -122,10 +123,18 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let mut left = self.batch_limit;
         let mut works = Vec::new();
         let mut failed = Vec::new();
-        for task in self.tasks.values_mut().filter(|task| task.is_running()) {
+        let mut order: Vec<i32> = self.tasks.keys().copied().collect();
+        if left.is_some() {
+            let before = order.partition_point(|partition| *partition < self.limited_from);
+            order.rotate_left(before);
+        }
+        for partition in order {
             if left == Some(0) {
                 break;
             }
+            let Some(task) = self.tasks.get_mut(&partition).filter(|task| task.is_running()) else {
+                continue;
+            };
             match work_of(task, wall_ms, left, &self.settings.inputs) {
                 Ok(Some(work)) => {
                     left = left.map(|left| left.saturating_sub(work.size()));
@@ -148,9 +157,6 @@ fn work_of<S: Store>(
     limit: Option<usize>,
     inputs: &Inputs,
 ) -> Result<Option<Work>, StoreError> {
-    if !task.knows_where_it_is() {
-        return Ok(None);
-    }
     let now_ms = match decision_time_ms(wall_ms, task.now_ms) {
         Ok(now_ms) => now_ms,
         Err(behind_ms) => {
@@ -162,10 +168,13 @@ fn work_of<S: Store>(
     let Some(store) = &task.store else { return Ok(None) };
     let due = store.due(now_ms, limit.unwrap_or(DUE_AT_MOST).min(DUE_AT_MOST))?;
     let retime = match &task.retiming {
-        Some(retiming) if limit.is_none() => store.hints_after(retiming.after.as_ref(), RETIME_AT_MOST)?,
-        _ => Vec::new(),
+        Some(retiming) => {
+            let most = limit.unwrap_or(RETIME_AT_MOST).min(RETIME_AT_MOST);
+            store.hints_after(retiming.after.as_ref(), most)?
+        }
+        None => Vec::new(),
     };
-    if limit.is_none() && retime.is_empty() {
+    if retime.is_empty() {
         task.retiming_is_over();
     }
     let moved = task.reached != task.committed;
@@ -182,6 +191,7 @@ fn work_of<S: Store>(
         due,
         retime,
         may_judge: true,
+        due_at_most: limit.unwrap_or(usize::MAX),
         rerouted_at_most: usize::MAX,
     };
     if let Some(limit) = limit {
@@ -196,9 +206,10 @@ pub(super) fn put_back<S>(task: &mut Task<S>, intents: &mut Vec<Record>) {
     }
 }
 
-/// Leaves at most so many records (or due customers) in the work; the rest goes back. Engagement is applied without judging
+/// Leaves at most so many records (or else due customers, or else queues to be timed anew) in the work; the rest goes back. Engagement is applied without judging
 /// anybody, so that it is never blamed for an intent. Re-routed intents can only be judged with all of their topic behind
-/// them: where nothing else is left, so many of them are judged, and the others are sent round again.
+/// them: where nothing else is left, so many of them are judged, and the others are sent round
+/// again; queues that they come by wait for a batch of their own.
 fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) {
     let mut rest = Vec::new();
     let mut kept = Vec::new();
@@ -212,7 +223,6 @@ fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) 
             kept.push(record);
         }
     }
-    work.retime.clear();
     let mut intents = work.intents.split_off(0);
     if !kept.is_empty() {
         work.may_judge = false;
@@ -223,6 +233,7 @@ fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) 
     } else if !rest.is_empty() {
         work.engagement = rest;
         work.rerouted_at_most = most;
+        work.due_at_most = 0;
     } else {
         let others = intents.split_off(most.min(intents.len()));
         work.intents = std::mem::replace(&mut intents, others);
@@ -230,5 +241,8 @@ fn shrink<S>(task: &mut Task<S>, work: &mut Work, inputs: &Inputs, most: usize) 
     put_back(task, &mut intents);
     if !work.engagement.is_empty() || !work.intents.is_empty() {
         work.due.clear();
+    }
+    if !work.engagement.is_empty() || !work.intents.is_empty() || !work.due.is_empty() {
+        work.retime.clear();
     }
 }

@@ -6,6 +6,7 @@ use crate::intake::source::Source;
 use crate::store::{StoreError, Stores};
 use crate::task::batch::{BatchError, Culprit, Work, place};
 use crate::task::clock::Clock;
+use crate::task::closing::Closing;
 use crate::task::reading::put_back;
 use crate::task::worker::{Worker, WorkerExit};
 
@@ -92,14 +93,13 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
 
     /// The log refused the batch. What is tried at once is halved until one record is refused on its own, twice: that one is
     /// a dead letter.
-    pub(super) fn blame<'a>(&mut self, works: impl Iterator<Item = &'a Work>, reason: &str) -> Result<(), WorkerExit> {
-        let works: Vec<&Work> = works.collect();
-        let size: usize = works.iter().map(|work| work.size()).sum();
+    pub(super) fn blame(&mut self, closings: &[Closing], reason: &str) -> Result<(), WorkerExit> {
+        let size: usize = closings.iter().map(|closing| closing.work.size()).sum();
         if size > 1 || self.batch_limit != Some(1) {
             self.batch_limit = Some((size / 2).max(1));
             return Ok(());
         }
-        let suspect = works.first().and_then(|work| first_of(work));
+        let suspect = closings.iter().find_map(first_of);
         if suspect.is_some() && self.suspect != suspect {
             self.suspect = suspect;
             return Ok(());
@@ -120,27 +120,36 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     }
 
     /// A batch was taken: the next one may be larger.
-    pub(super) fn acquit(&mut self) {
-        self.suspect = None;
+    ///
+    /// Only a batch that was as large as it might be says anything; and the partitions take turns, so that a busy one does
+    /// not keep the search from coming to an end in another.
+    pub(super) fn acquit(&mut self, closings: &[Closing]) {
+        let size: usize = closings.iter().map(|closing| closing.work.size()).sum();
+        if self.batch_limit.is_none_or(|limit| size < limit) {
+            return;
+        }
+        let last = closings.iter().rfind(|closing| closing.work.size() > 0);
+        self.limited_from = last.map_or(0, |closing| closing.work.partition.saturating_add(1));
         let doubled = self.batch_limit.map(|limit| limit.saturating_mul(2));
         self.batch_limit = doubled.filter(|limit| *limit < self.settings.batch_records);
     }
 }
 
 /// What a batch of one is about.
-fn first_of(work: &Work) -> Option<Culprit> {
+fn first_of(closing: &Closing) -> Option<Culprit> {
+    let work = &closing.work;
     let record = work.engagement.iter().chain(&work.intents).next();
-    let queue = || {
-        let (_, id) = work.due.first()?;
-        Some(Culprit::Queue(work.partition, id.as_str().into()))
-    };
-    record.map(|record| Culprit::Record(place(record))).or_else(queue)
+    let record = record.map(|record| Culprit::Record(place(record)));
+    record.or_else(|| closing.share.judged_first.clone())
 }
 
-/// For the log: customers have no name there.
+/// For the log: where it was received.
 fn describe(culprit: &Culprit) -> String {
     match culprit {
         Culprit::Record((_, _, offset)) => format!("offset {offset}"),
-        Culprit::Queue(..) => "a queue of waiting intents".to_owned(),
+        Culprit::Waiting(_, received) => format!(
+            "waiting intent {}/{}/{}",
+            received.topic, received.partition, received.offset
+        ),
     }
 }

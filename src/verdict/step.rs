@@ -4,20 +4,23 @@
 //! of approved, suppressed, dead letter or the queue; what leaves the queue leaves it with exactly one terminal record; every
 //! verdict has a decision record; the decision id names the original record and grows by one attempt a verdict.
 
-use super::dead_letter::dead_letter;
+mod waiting;
+
+pub use waiting::give_up;
+
 use super::headers::verdict_record;
 use super::{Received, SourceCoordinates, Stamp, TopicNames, decision};
 use crate::commit::log::Outgoing;
-use crate::customer::bounds::{WAITING_AT_MOST, WAITING_BYTES_AT_MOST};
 use crate::customer::{
     Contact, ContactState, Customer, DecisionCoordinates, LoadError, Released, Waiting, WaitingBody, apply,
     endpoint_hash, id_hash,
 };
-use crate::message::{EngagementEvent, Intent, Malformed, MalformedKind, Name, decode_intent};
+use crate::message::{EngagementEvent, Intent, Name};
 use crate::policy::judge::{Situation, judge};
 use crate::policy::judgement::{Judgement, Reason, Verdict};
 use crate::policy::model::Policy;
 use crate::policy::order::Place;
+use waiting::{bound_the_queue, with_record};
 
 /// What all steps of one task in one batch share.
 #[derive(Clone, Copy)]
@@ -127,47 +130,40 @@ pub fn due<E>(
     read: Read<E>,
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
-    let now_ms = context.stamp.decided_at_ms;
-    let released = customer.release_unconfirmed(now_ms, context.policy);
-    publish_releases(context, customer, &released, None, effects);
-    for waiting in customer.due_waiting(now_ms) {
-        with_record(
-            context,
-            customer,
-            &waiting,
-            read,
-            effects,
-            |subject, customer, effects| {
-                judge_again(context, customer, &waiting, &subject, effects);
-            },
-        )?;
+    release_due(context, customer, effects);
+    for waiting in customer.due_waiting(context.stamp.decided_at_ms) {
+        judge_waiting(context, customer, &waiting, read, effects)?;
     }
     Ok(())
 }
 
-/// Ends whatever of the customer's queue is due as dead letters: it was tried, and it cannot be judged or written.
+/// The first half of [`due`]: gives back contacts that nobody reported on in time. The queue may be due by it.
+pub fn release_due(context: &StepContext, customer: &mut Customer, effects: &mut Effects) {
+    let released = customer.release_unconfirmed(context.stamp.decided_at_ms, context.policy);
+    publish_releases(context, customer, &released, None, effects);
+}
+
+/// The second half of [`due`], for one waiting intent.
 ///
 /// # Errors
 /// As for [`arrival`].
-pub fn give_up<E>(
+pub fn judge_waiting<E>(
     context: &StepContext,
     customer: &mut Customer,
-    reason: &Malformed,
+    waiting: &Waiting,
     read: Read<E>,
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
-    for waiting in customer.due_waiting(context.stamp.decided_at_ms) {
-        let body = customer.waiting_body(&waiting.decision, read)?;
-        bury_waiting(
-            context,
-            customer,
-            &waiting,
-            &body.unwrap_or_else(no_body),
-            reason,
-            effects,
-        );
-    }
-    Ok(())
+    with_record(
+        context,
+        customer,
+        waiting,
+        read,
+        effects,
+        |subject, customer, effects| {
+            judge_again(context, customer, waiting, &subject, effects);
+        },
+    )
 }
 
 /// Applies an engagement event. What becomes due by it is judged by [`due`], in the same batch.
@@ -256,116 +252,6 @@ fn judge_again(
     }
     if let Some(place) = customer.waiting_mut(&waiting.decision) {
         *place = renewed;
-    }
-}
-
-/// The lowest go, until the queue is within its bounds; that may be the newcomer.
-fn bound_the_queue<E>(
-    context: &StepContext,
-    customer: &mut Customer,
-    read: Read<E>,
-    effects: &mut Effects,
-) -> Result<(), LoadError<E>> {
-    while customer.waiting.len() > WAITING_AT_MOST || customer.waiting_bytes() > WAITING_BYTES_AT_MOST {
-        let Some(lowest) = customer.lowest_waiting().cloned() else {
-            return Ok(());
-        };
-        with_record(
-            context,
-            customer,
-            &lowest,
-            read,
-            effects,
-            |subject, customer, effects| {
-                let judgement = plain(context.policy, subject.intent, Reason::DeferralLimit);
-                subject.settle(context, customer, &judgement, effects);
-            },
-        )?;
-    }
-    Ok(())
-}
-
-/// Runs `then` on a waiting intent's record, read back as it was received. One that today's decoder refuses (it was accepted
-/// by an earlier version) ends as a dead letter: it is owed an end, and it cannot be judged.
-fn with_record<E>(
-    context: &StepContext,
-    customer: &mut Customer,
-    waiting: &Waiting,
-    read: Read<E>,
-    effects: &mut Effects,
-    then: impl FnOnce(Subject, &mut Customer, &mut Effects),
-) -> Result<(), LoadError<E>> {
-    let body = customer.waiting_body(&waiting.decision, read)?;
-    let body = body.unwrap_or_else(no_body);
-    let key = customer.id.clone();
-    let received = Received {
-        key: Some(key.as_bytes()),
-        value: Some(&body.value),
-        headers: &body.headers,
-    };
-    match decode_intent(
-        Some(&body.value),
-        &body.headers,
-        body.timestamp_ms,
-        context.max_intent_bytes,
-        false,
-    ) {
-        Ok(intent) => {
-            let decision = next_attempt(&waiting.decision);
-            then(
-                Subject {
-                    decision,
-                    timestamp_ms: body.timestamp_ms,
-                    received,
-                    intent: &intent,
-                },
-                customer,
-                effects,
-            );
-        }
-        Err(malformed) => bury_waiting(context, customer, waiting, &body, &unreadable(&malformed), effects),
-    }
-    Ok(())
-}
-
-/// The body is not there: what then stands in its place cannot be read.
-fn no_body() -> WaitingBody {
-    WaitingBody {
-        timestamp_ms: 0,
-        value: Vec::new(),
-        headers: Vec::new(),
-    }
-}
-
-/// A waiting intent's end as a dead letter.
-fn bury_waiting(
-    context: &StepContext,
-    customer: &mut Customer,
-    waiting: &Waiting,
-    body: &WaitingBody,
-    reason: &Malformed,
-    effects: &mut Effects,
-) {
-    let received = Received {
-        key: Some(customer.id.as_bytes()),
-        value: Some(&body.value),
-        headers: &body.headers,
-    };
-    let source = SourceCoordinates {
-        topic: waiting.decision.topic.clone(),
-        partition: waiting.decision.partition,
-        offset: waiting.decision.offset,
-    };
-    effects
-        .outgoing
-        .push(dead_letter(context.topics, &received, &source, reason));
-    customer.remove_waiting(&waiting.decision);
-}
-
-fn unreadable(malformed: &Malformed) -> Malformed {
-    Malformed {
-        kind: MalformedKind::BadField,
-        detail: format!("while it waited: {}", malformed.detail),
     }
 }
 
