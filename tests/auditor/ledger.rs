@@ -4,7 +4,7 @@ use super::facts::{PolicyFacts, RuleFacts, RuleTest, Traits, Zones};
 use super::reading::{Decision, Event, text};
 use super::{Evidence, Findings};
 use jiff::tz::TimeZone;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What the checks keep of one contact.
 #[derive(Debug, Clone)]
@@ -86,10 +86,13 @@ fn members(body: &serde_json::Map<String, serde_json::Value>) -> BTreeMap<&'stat
 
 /// What the customer heard from elsewhere, as far as the decision knew it.
 fn elsewhere(events: &[Event], decision: &Decision) -> Vec<Contact> {
+    // A repeat of an event counts nothing, in whichever topic it stands.
+    let mut counted: BTreeSet<&str> = BTreeSet::new();
     let known = events
         .iter()
         .filter(|event| event.kind == "contacted_elsewhere" && decision.knew(event));
     known
+        .filter(|event| counted.insert(&event.event_id))
         .filter_map(|event| {
             Some(Contact {
                 at_ms: event.occurred_at_ms,

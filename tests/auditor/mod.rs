@@ -72,6 +72,8 @@ pub struct AuditInput {
     pub engagement_has_append_times: bool,
     /// How far the clocks of processes and brokers may lie apart.
     pub clock_tolerance_ms: i64,
+    /// What retention took before it was judged: topic, partition, offset.
+    pub lost: BTreeSet<(String, i32, i64)>,
     /// When everything had come to rest: no queue may hold what was due before. None: still running.
     pub settled_at_ms: Option<i64>,
 }
@@ -154,6 +156,12 @@ impl<'a> Evidence<'a> {
     /// The records of one topic; none where it was not read.
     pub fn records(&self, topic: &str) -> &'a [TopicRecord] {
         self.input.topics.get(topic).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Retention took it before it was judged.
+    pub fn is_lost(&self, source: &Coordinates) -> bool {
+        let place = (source.topic.clone(), source.partition, source.offset);
+        self.input.lost.contains(&place)
     }
 
     /// The topics `<prefix><channel>` with their channels.

@@ -79,13 +79,16 @@ fn check_sources(
 ) {
     for source in evidence.sources.keys() {
         let verdicts = terminals.get(source).map_or(0, Vec::len);
-        let ends = verdicts + evidence.dead.get(source).map_or(0, Vec::len);
+        let letters = evidence.dead.get(source).map_or(0, Vec::len);
+        let ends = verdicts + letters;
         let newest = history
             .get(source)
             .and_then(|list| list.iter().rfind(|one| one.verdict != "released"));
-        let waits = newest.is_some_and(|decision| decision.verdict == "deferred");
+        // What could be judged again neither in its queue nor be written ends as a dead letter, without a verdict.
+        let waits = letters == 0 && newest.is_some_and(|decision| decision.verdict == "deferred");
         match (ends, waits) {
             (0, true) | (1, false) => {}
+            (0, false) if evidence.is_lost(source) => {}
             (0, false) => findings.add(
                 "P1",
                 format!("{source} has no verdict, does not wait and is no dead letter"),

@@ -94,6 +94,7 @@ impl World {
             policies: BTreeMap::from([(LABEL.to_owned(), facts())]),
             engagement_has_append_times: true,
             clock_tolerance_ms: 0,
+            lost: Default::default(),
             settled_at_ms: Some(NOON_MS + 1000 * HOUR_MS),
         };
         let mut world = Self { input, now_ms: NOON_MS };

@@ -18,6 +18,8 @@ pub struct Topic {
     pub append_time: bool,
     /// Larger records are refused.
     pub max_record_bytes: usize,
+    /// Records that hold this text are refused.
+    pub refuses: Option<&'static str>,
 }
 
 /// Why the cluster refuses a producer's request.
@@ -102,6 +104,7 @@ impl Broker {
                 compacted,
                 append_time: true,
                 max_record_bytes,
+                refuses: None,
             },
         );
     }
@@ -263,6 +266,12 @@ impl Broker {
         if size > place.max_record_bytes {
             return Err(ProducerRefusal::Record("the record is too large"));
         }
+        let held = data.value.as_deref().map(String::from_utf8_lossy);
+        if let (Some(text), Some(value)) = (place.refuses, held)
+            && value.contains(text)
+        {
+            return Err(ProducerRefusal::Record("the topic does not take it"));
+        }
         if place.compacted && data.key.is_none() {
             return Err(ProducerRefusal::Record("a compacted topic needs keys"));
         }
@@ -346,6 +355,22 @@ impl Broker {
         if let Some(log) = self.partition(topic, partition) {
             log.remove_before(offset);
         }
+    }
+
+    /// Retention removes what nobody has committed past, and answers which records that were.
+    pub fn lose(&mut self, topic: &str, partition: i32) -> Vec<i64> {
+        let committed = self.committed_offset(topic, partition).unwrap_or(0);
+        let Some(stable) = self.partition(topic, partition).map(|log| log.last_stable_offset()) else {
+            return Vec::new();
+        };
+        let start = self.random.random_range(committed.min(stable)..=stable);
+        let Some(log) = self.partition(topic, partition) else {
+            return Vec::new();
+        };
+        let lost = log.history().map(|(offset, _)| offset);
+        let lost = lost.filter(|offset| (committed..start).contains(offset)).collect();
+        log.remove_before(start);
+        lost
     }
 
     /// One cleaning of a random compacted partition.

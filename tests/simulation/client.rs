@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// What a worker's stack unwinds with when its process dies.
 pub struct SimulatedCrash;
@@ -42,6 +43,10 @@ pub struct Shared {
     pub dead: BTreeSet<u64>,
     /// Counts what went wrong, for the report of a failing seed.
     pub mishaps: BTreeMap<&'static str, u64>,
+    /// What retention took before it was committed past: topic, partition, offset.
+    pub lost: BTreeSet<(String, i32, i64)>,
+    /// Verdicts that were in the log before the text of their policy.
+    pub untold_policies: BTreeSet<String>,
 }
 
 /// A handle on the cluster.
@@ -57,6 +62,8 @@ impl Cluster {
             instances: BTreeMap::new(),
             dead: BTreeSet::new(),
             mishaps: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            untold_policies: BTreeSet::new(),
         };
         Self(Arc::new(Mutex::new(shared)))
     }
@@ -205,6 +212,12 @@ impl Connection {
             true => Err(Gone),
             false => Ok(()),
         }
+    }
+
+    /// Time passes while a call waits for something.
+    pub fn wait(&self, wait: Duration) {
+        let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+        self.cluster.lock().advance(wait_ms, &BTreeSet::new());
     }
 
     /// A step of a call that only reads or asks.

@@ -4,11 +4,12 @@ use super::broker::{ProducerIdentity, ProducerRefusal};
 use super::client::{Connection, GONE, Gone, SimulatedCrash};
 use super::group::Membership;
 use super::partition::Data;
+use crate::auditor::TopicNames;
 use crate::auditor::reading::owner;
 use forbear::commit::log::{CommitError, Outgoing, Producer, Transaction};
 use forbear::intake::source::{Committed, TopicIndex};
 use rand::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// [`Producer`] on the simulated cluster.
 pub struct SimulatedProducer {
@@ -98,8 +99,39 @@ impl SimulatedProducer {
             .map_err(refused)?;
         self.step()?;
         self.end()?;
+        self.look_for_policy_texts(transaction);
         self.step()?;
         Ok(changelog.into_iter().collect())
+    }
+
+    /// A verdict may be read as soon as its transaction is committed: by then the text of its policy has to be there.
+    fn look_for_policy_texts(&self, transaction: &Transaction) {
+        let mut shared = self.to.cluster.lock();
+        let names = TopicNames::default();
+        let mut told: BTreeSet<String> = BTreeSet::new();
+        let log = shared.broker.partition(&names.policies, 0);
+        let known = log.into_iter().flat_map(|log| log.keys()).collect::<Vec<_>>();
+        let own = transaction
+            .records
+            .iter()
+            .filter(|record| *record.topic == *names.policies);
+        let own = own.filter_map(|record| record.key.clone());
+        for key in known.into_iter().chain(own) {
+            told.insert(String::from_utf8_lossy(&key).chars().take(12).collect());
+        }
+        for record in transaction
+            .records
+            .iter()
+            .filter(|record| *record.topic == *names.decisions)
+        {
+            let value = record.value.as_deref().unwrap_or_default();
+            let decision: serde_json::Value = serde_json::from_slice(value).unwrap_or_default();
+            let label = decision["policy"].as_str().unwrap_or_default();
+            let hash = label.rsplit_once('@').map_or("", |(_, hash)| hash);
+            if !told.contains(hash) {
+                shared.untold_policies.insert(label.to_owned());
+            }
+        }
     }
 
     /// EndTxn, with everything that may become of it.

@@ -260,8 +260,13 @@ impl Source for SimulatedSource {
         Ok(())
     }
 
-    fn poll_engagement(&mut self, into: &mut Vec<Polled>, most: usize, _wait: Duration) -> Result<(), SourceError> {
-        self.poll(false, into, most)
+    fn poll_engagement(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError> {
+        let before = into.len();
+        self.poll(false, into, most)?;
+        if into.len() == before && !wait.is_zero() {
+            self.to.wait(wait);
+        }
+        Ok(())
     }
 
     fn poll_intents(&mut self, into: &mut Vec<Polled>, most: usize, _wait: Duration) -> Result<(), SourceError> {

@@ -4,7 +4,7 @@
 use super::broker::{Broker, ProducerIdentity};
 use super::client::{Cluster, interleave_with};
 use super::faults::Chances;
-use super::fleet::{Engine, Fleet, STATE_TOPIC, State};
+use super::fleet::{Engine, Fleet, ProcessClock, STATE_TOPIC, State};
 use super::group::Group;
 use super::plan::Plan;
 use super::policies::{self, Known};
@@ -34,12 +34,14 @@ pub struct Report {
 /// Runs one seed to the end. An error is one sentence for each thing that is wrong.
 pub fn run<E: Engine>(engine: E, seed: u64) -> Result<Report, Vec<String>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let plan = Plan::draw(&mut random);
-    let mut known = policies::all();
-    let policy = known.swap_remove(random.random_range(0..known.len()));
+    let mut plan = Plan::draw(&mut random);
+    if E::ONLY_THE_PROTOCOL {
+        plan.keep_to_the_protocol();
+    }
+    let known = policies::all();
     let names = topic_names(&plan);
-    let cluster = new_cluster(&plan, &names, &policy, &mut random);
-    let fleet = Rc::new(Fleet::new(engine, &plan, &names, cluster.clone(), policy, &mut random));
+    let cluster = new_cluster(&plan, &names, &known[0], &mut random);
+    let fleet = Rc::new(Fleet::new(engine, &plan, &names, cluster.clone(), known, &mut random));
     let hook = Rc::downgrade(&fleet);
     interleave_with(Some(Rc::new(move |_| {
         if let Some(fleet) = hook.upgrade() {
@@ -48,7 +50,7 @@ pub fn run<E: Engine>(engine: E, seed: u64) -> Result<Report, Vec<String>> {
     })));
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         live(&fleet, &plan, &names, &mut random);
-        settle(&fleet, &names)
+        settle(&fleet, &names, &mut random)
     }));
     interleave_with(None);
     let settled = outcome.unwrap_or_else(|panic| Err(vec![panic_text(&*panic)]));
@@ -56,6 +58,16 @@ pub fn run<E: Engine>(engine: E, seed: u64) -> Result<Report, Vec<String>> {
     let input = evidence(&fleet, &names, wrong.is_empty());
     let report = report(&fleet, &input);
     wrong.extend(audit(&input).iter().map(ToString::to_string));
+    let untold = std::mem::take(&mut cluster.lock().untold_policies);
+    wrong.extend(
+        untold
+            .iter()
+            .filter(|_| !E::ONLY_THE_PROTOCOL)
+            .map(|label| format!("P5: {label} judged before its text was in the log")),
+    );
+    if let (false, Ok(path)) = (wrong.is_empty(), std::env::var("FORBEAR_SIM_DUMP")) {
+        dump(&input, &path);
+    }
     if wrong.is_empty() { Ok(report) } else { Err(wrong) }
 }
 
@@ -63,6 +75,35 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
     format!("panicked: {}", text.unwrap_or_else(|| "without a text".into()))
+}
+
+/// Every topic as text, to find out what happened in a seed.
+fn dump(input: &AuditInput, path: &str) {
+    let mut text = String::new();
+    let show = |bytes: &Option<Vec<u8>>| {
+        bytes
+            .as_deref()
+            .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    };
+    for (name, records) in &input.topics {
+        for record in records {
+            let headers: Vec<String> = record
+                .headers
+                .iter()
+                .map(|(name, value)| format!("{name}={}", show(value).unwrap_or_default()))
+                .collect();
+            text.push_str(&format!(
+                "{name}/{}/{} at {} {:?} {} {}\n",
+                record.partition,
+                record.offset,
+                record.timestamp_ms,
+                show(&record.key),
+                headers.join(" "),
+                show(&record.value).unwrap_or_default()
+            ));
+        }
+    }
+    let _ = std::fs::write(path, text);
 }
 
 fn topic_names(plan: &Plan) -> TopicNames {
@@ -100,6 +141,11 @@ fn new_cluster(plan: &Plan, names: &TopicNames, policy: &Known, random: &mut Cha
             2_000_000,
         );
     }
+    for (name, topic) in &mut broker.topics {
+        if name.starts_with(&names.approved_prefix) || name.starts_with(&names.suppressed_prefix) {
+            topic.refuses = Some("\"poison\":true");
+        }
+    }
     Cluster::new(broker, plan.chances)
 }
 
@@ -117,7 +163,7 @@ fn live<E: Engine>(fleet: &Rc<Fleet<E>>, plan: &Plan, names: &TopicNames, random
         if random.random_bool(plan.external) {
             external = toggle_external(fleet, external, random);
         }
-        misfortune(fleet, plan, &mut copies, random);
+        misfortune(fleet, plan, names, &mut copies, random);
         for _ in 0..random.random_range(1..=3) {
             fleet.turn_all();
         }
@@ -179,6 +225,7 @@ fn write<E: Engine>(
 fn misfortune<E: Engine>(
     fleet: &Fleet<E>,
     plan: &Plan,
+    names: &TopicNames,
     copies: &mut Vec<(usize, i32, E::Copy)>,
     random: &mut ChaCha8Rng,
 ) {
@@ -226,6 +273,28 @@ fn misfortune<E: Engine>(
             };
         }
     }
+    if random.random_bool(plan.replace_policy) {
+        fleet.policy_of[process].set(random.random_range(0..fleet.policies.len()));
+    }
+    if random.random_bool(plan.set_clock) {
+        match random.random_bool(0.5) {
+            true => fleet.clocks[process].set_right(),
+            false => {
+                let by_ms = random.random_range(10_000..100_000);
+                fleet.clocks[process].set(if random.random_bool(0.5) { by_ms } else { -by_ms });
+            }
+        }
+    }
+    if random.random_bool(plan.loss)
+        && let Some(topic) = names.intents.choose(random)
+    {
+        let mut shared = fleet.cluster.lock();
+        let lost = shared.broker.lose(topic, partition);
+        *shared.mishaps.entry("lost intent").or_default() += lost.len() as u64;
+        shared
+            .lost
+            .extend(lost.into_iter().map(|offset| (topic.clone(), partition, offset)));
+    }
     if random.random_bool(plan.clean) {
         fleet.cluster.lock().broker.compact_somewhere(TOMBSTONE_MS);
     }
@@ -237,7 +306,10 @@ fn misfortune<E: Engine>(
 }
 
 /// Nothing goes wrong any more: everything must come to rest, and all that waits must come to its end.
-fn settle<E: Engine>(fleet: &Rc<Fleet<E>>, names: &TopicNames) -> Result<(), Vec<String>> {
+fn settle<E: Engine>(fleet: &Rc<Fleet<E>>, names: &TopicNames, random: &mut ChaCha8Rng) -> Result<(), Vec<String>> {
+    fleet.clocks.iter().for_each(ProcessClock::set_right);
+    let policy = random.random_range(0..fleet.policies.len());
+    fleet.policy_of.iter().for_each(|of| of.set(policy));
     let live_chances = std::mem::replace(&mut fleet.cluster.lock().chances, Chances::CALM);
     for seat in &fleet.seats {
         match &mut *seat.state.borrow_mut() {
@@ -267,13 +339,15 @@ fn come_to_rest<E: Engine>(fleet: &Rc<Fleet<E>>, names: &TopicNames, step_ms: i6
         let rests = !busy && fleet.cluster.lock().broker.group.is_settled() && lag(fleet, names).is_empty();
         quiet = if rests { quiet + 1 } else { 0 };
         if quiet >= 3 {
-            return Ok(());
+            let complaints = fleet.complaints();
+            return if complaints.is_empty() { Ok(()) } else { Err(complaints) };
         }
     }
     let settled = fleet.cluster.lock().broker.group.is_settled();
     let lag = lag(fleet, names);
     Err(vec![format!(
-        "liveness: the fleet does not come to rest (group settled: {settled}, behind: {lag:?})"
+        "liveness: the fleet does not come to rest (group settled: {settled}, behind: {lag:?}, {:?})",
+        fleet.describe()
     )])
 }
 
@@ -316,9 +390,14 @@ fn evidence<E: Engine>(fleet: &Fleet<E>, names: &TopicNames, settled: bool) -> A
         names: names.clone(),
         partition_count: fleet.inputs.partition_count,
         topics,
-        policies: BTreeMap::from([(fleet.policy.label.clone(), fleet.policy.facts.clone())]),
+        policies: fleet
+            .policies
+            .iter()
+            .map(|known| (known.label.clone(), known.facts.clone()))
+            .collect(),
         engagement_has_append_times: true,
-        clock_tolerance_ms: 0,
+        clock_tolerance_ms: fleet.clock_skew_ms,
+        lost: shared.lost.clone(),
         settled_at_ms: settled.then_some(shared.broker.now_ms - HOUR_MS),
     }
 }

@@ -1,16 +1,16 @@
 //! The engine itself under the simulation: its loop, its step, its stores in memory.
 
 use super::client::{Cluster, Connection};
-use super::fleet::{Engine, Running, STATE_TOPIC, Turned};
+use super::fleet::{Engine, ProcessClock, Running, STATE_TOPIC, Surroundings, Turned};
 use super::policies::Known;
 use super::stores::FaultyStores;
-use forbear::customer::keys::due_of;
+use forbear::customer::keys::{Key, due_of, parse_key};
 use forbear::policy::model::Policy;
 use forbear::serve::metrics::{Bounds, Metrics};
 use forbear::serve::status::Status;
 use forbear::store::memory::{MemorySnapshot, MemoryStores};
 use forbear::task::clock::Clock;
-use forbear::task::worker::{self, Worker, WorkerSettings};
+use forbear::task::worker::{self, PolicyHandle, Worker, WorkerSettings};
 use forbear::verdict::TopicNames;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use std::time::Duration;
 #[derive(Clone, Copy)]
 pub struct Forbear;
 
-/// Every process of a simulated deployment sees the same time.
-struct SimulatedClock(Cluster);
+/// Every process has its own idea of the time of day.
+struct SimulatedClock(Cluster, ProcessClock);
 
 impl Clock for SimulatedClock {
     fn wall_ms(&self) -> i64 {
-        self.0.now_ms()
+        self.0.now_ms().saturating_add(self.1.off_ms.get())
     }
     fn monotonic_ms(&self) -> i64 {
         self.0.now_ms()
@@ -32,6 +32,7 @@ impl Clock for SimulatedClock {
 }
 
 impl Engine for Forbear {
+    const ONLY_THE_PROTOCOL: bool = false;
     type Disk = MemoryStores;
     type Copy = MemorySnapshot;
 
@@ -39,18 +40,11 @@ impl Engine for Forbear {
         MemoryStores::new(due_of)
     }
 
-    fn start(
-        &self,
-        connection: Connection,
-        cluster: &Cluster,
-        disk: &MemoryStores,
-        policy: &Known,
-    ) -> Box<dyn Running> {
+    fn start(&self, around: Surroundings, disk: &MemoryStores, policy: &Known) -> Box<dyn Running> {
         Box::new(Starting {
-            connection,
-            cluster: cluster.clone(),
+            around,
             disk: disk.clone(),
-            policy: compiled(policy),
+            policy: Arc::new(arc_swap::ArcSwap::new(compiled(policy))),
             up: None,
         })
     }
@@ -82,21 +76,20 @@ type ForbearWorker = Worker<Connection, FaultyStores<MemoryStores>, SimulatedClo
 
 /// A worker that is made with its first turn: the making of it may fail like any other call.
 struct Starting {
-    connection: Connection,
-    cluster: Cluster,
+    around: Surroundings,
     disk: MemoryStores,
-    policy: Arc<Policy>,
+    policy: PolicyHandle,
     up: Option<ForbearWorker>,
 }
 
 impl Starting {
     fn settings(&self) -> WorkerSettings {
         let mut drawn = 0_u8;
-        let now_ms = self.cluster.now_ms();
-        let number = self.connection.worker;
+        let now_ms = self.around.cluster.now_ms();
+        let number = self.around.connection.worker;
         WorkerSettings {
             index: 0,
-            inputs: self.connection.inputs.clone(),
+            inputs: self.around.connection.inputs.clone(),
             topics: TopicNames {
                 approved_prefix: "approved.".into(),
                 suppressed_prefix: "suppressed.".into(),
@@ -113,7 +106,7 @@ impl Starting {
             // Simulated time stands still inside a turn: real time must not decide anything.
             commit_interval: Duration::from_secs(3600),
             idle_wait: Duration::ZERO,
-            barrier_wait: Duration::ZERO,
+            barrier_wait: Duration::from_millis(self.around.barrier_wait_ms),
             trusted_for_ms: 12 * 3_600_000,
             fresh_lineage: Box::new(move || {
                 drawn = drawn.wrapping_add(1);
@@ -127,16 +120,19 @@ impl Starting {
 
     fn worker(&mut self) -> Result<&mut ForbearWorker, worker::WorkerExit> {
         if self.up.is_none() {
+            // Whoever starts a process sees to its clock first: it is trusted as it stands.
+            self.around.clock.set_right();
             let metrics = Metrics::new();
-            let channels = self.policy.channels.iter().map(|channel| &*channel.name);
+            let policy = self.policy.load_full();
+            let channels = policy.channels.iter().map(|channel| &*channel.name);
             let bounds = Arc::new(Bounds::new([], channels));
-            let stores = FaultyStores::new(self.disk.clone(), self.connection.clone());
+            let stores = FaultyStores::new(self.disk.clone(), self.around.connection.clone());
             let worker = Worker::new(
                 self.settings(),
-                self.connection.clone(),
+                self.around.connection.clone(),
                 stores,
-                SimulatedClock(self.cluster.clone()),
-                Arc::new(arc_swap::ArcSwap::new(self.policy.clone())),
+                SimulatedClock(self.around.cluster.clone(), self.around.clock.clone()),
+                self.policy.clone(),
                 metrics.worker(bounds),
                 Status::new(metrics),
             )?;
@@ -156,4 +152,70 @@ impl Running for Starting {
             Err(exit) => Turned::Exit(exit.to_string()),
         }
     }
+
+    fn adopt(&mut self, policy: &Known) {
+        self.policy.store(compiled(policy));
+    }
+
+    fn describe(&self) -> String {
+        let tasks = self.up.iter().flat_map(ForbearWorker::tasks);
+        let tasks: Vec<String> = tasks
+            .map(|task| {
+                format!(
+                    "{} {:?} {:?} seq {} deferred {} retiming {} buffered {}+{}",
+                    task.partition,
+                    task.stage,
+                    task.obstacle,
+                    task.seq,
+                    task.deferred,
+                    task.retiming.is_some(),
+                    task.engagement.len(),
+                    task.intents.len(),
+                )
+            })
+            .collect();
+        tasks.join(", ")
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        let running = self
+            .up
+            .iter()
+            .flat_map(ForbearWorker::tasks)
+            .filter(|task| task.is_running());
+        let policy = self.policy.load().sha256;
+        running
+            .flat_map(|task| {
+                let snapshot = self.disk.snapshot(task.partition).unwrap_or_default();
+                let timed = task.timed_by == Some(policy);
+                let untimed = (!timed).then(|| "was not timed under the policy of now".to_owned());
+                let complaints = unwoken(&snapshot)
+                    .into_iter()
+                    .chain(miscounted(&snapshot, task.deferred));
+                let complaints = complaints.chain(untimed).collect::<Vec<_>>();
+                complaints
+                    .into_iter()
+                    .map(|what| format!("partition {} {what}", task.partition))
+            })
+            .collect()
+    }
+}
+
+/// Every customer who has to be looked at has a due hint that comes in time: one without would sleep for ever.
+fn unwoken(snapshot: &MemorySnapshot) -> Option<String> {
+    let sleeps = |(key, value): &(&Vec<u8>, &Vec<u8>)| {
+        due_of(key, value).is_some_and(|(due_ms, id)| {
+            let mut hints = snapshot.due.iter();
+            !hints.any(|(hint_ms, of)| of == id && *hint_ms <= due_ms)
+        })
+    };
+    let count = snapshot.values.iter().filter(sleeps).count();
+    (count > 0).then(|| format!("has {count} customers that nothing wakes"))
+}
+
+/// The number of waiting intents is what the store holds.
+fn miscounted(snapshot: &MemorySnapshot, deferred: u64) -> Option<String> {
+    let bodies = snapshot.values.keys().filter_map(|key| parse_key(key));
+    let bodies = bodies.filter(|key| matches!(key, Key::WaitingBody { .. })).count() as u64;
+    (bodies != deferred).then(|| format!("counts {deferred} waiting intents and holds {bodies}"))
 }

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::rc::Rc;
 
 pub const STATE_TOPIC: &str = "forbear.state";
 
@@ -26,16 +27,34 @@ pub enum Turned {
 /// A worker that runs.
 pub trait Running {
     fn turn(&mut self) -> Turned;
+    /// Another policy holds from the next turn on.
+    fn adopt(&mut self, policy: &Known);
+    /// Where its partitions stand, for whoever looks into a seed.
+    fn describe(&self) -> String;
+    /// What is wrong with its state while nothing moves.
+    fn complaints(&self) -> Vec<String>;
+}
+
+/// What a process is started with.
+pub struct Surroundings {
+    pub connection: Connection,
+    pub cluster: Cluster,
+    /// How far the process's wall clock is off.
+    pub clock: ProcessClock,
+    /// How long a batch waits for engagement.
+    pub barrier_wait_ms: u64,
 }
 
 /// What is driven: the engine, or a stand-in that tests the simulation itself.
 pub trait Engine: 'static {
+    /// It keeps the commit protocol and nothing else: no clock, no change of policy, no record that is refused.
+    const ONLY_THE_PROTOCOL: bool;
     /// What survives the death of a process.
     type Disk;
     /// A copy of one partition's store.
     type Copy;
     fn disk(&self) -> Self::Disk;
-    fn start(&self, connection: Connection, cluster: &Cluster, disk: &Self::Disk, policy: &Known) -> Box<dyn Running>;
+    fn start(&self, around: Surroundings, disk: &Self::Disk, policy: &Known) -> Box<dyn Running>;
     fn copy(&self, disk: &Self::Disk, partition: i32) -> Option<Self::Copy>;
     fn put_back(&self, disk: &Self::Disk, partition: i32, copy: Self::Copy);
     fn wipe(&self, disk: &Self::Disk, partition: i32);
@@ -46,6 +65,8 @@ pub enum State {
         worker: u64,
         running: Box<dyn Running>,
         frozen_until_ms: Option<i64>,
+        /// Index of the policy that it runs under.
+        policy: usize,
     },
     Down {
         until_ms: i64,
@@ -60,11 +81,33 @@ pub struct Seat {
     pub state: RefCell<State>,
 }
 
+/// A wall clock: a little off for ever, and sometimes set to something else.
+#[derive(Clone)]
+pub struct ProcessClock {
+    pub off_ms: Rc<Cell<i64>>,
+    usual_ms: i64,
+}
+
+impl ProcessClock {
+    pub fn set(&self, by_ms: i64) {
+        self.off_ms.set(self.usual_ms + by_ms);
+    }
+
+    pub fn set_right(&self) {
+        self.off_ms.set(self.usual_ms);
+    }
+}
+
 pub struct Fleet<E: Engine> {
     pub engine: E,
     pub cluster: Cluster,
     pub inputs: Inputs,
-    pub policy: Known,
+    pub policies: Vec<Known>,
+    /// By process: index of the policy that its file holds, and its clock.
+    pub policy_of: Vec<Cell<usize>>,
+    pub clocks: Vec<ProcessClock>,
+    barrier_wait_ms: u64,
+    pub clock_skew_ms: i64,
     pub disks: Vec<E::Disk>,
     pub seats: Vec<Seat>,
     random: RefCell<ChaCha8Rng>,
@@ -78,9 +121,17 @@ impl<E: Engine> Fleet<E> {
         plan: &Plan,
         names: &TopicNames,
         cluster: Cluster,
-        policy: Known,
+        policies: Vec<Known>,
         random: &mut ChaCha8Rng,
     ) -> Self {
+        let first_policy = random.random_range(0..policies.len());
+        let mut clock = || {
+            let usual_ms = random.random_range(-plan.clock_skew_ms..=plan.clock_skew_ms);
+            ProcessClock {
+                off_ms: Rc::new(Cell::new(usual_ms)),
+                usual_ms,
+            }
+        };
         let kinds = names.intents.iter().map(|name| (name, InputKind::Intents));
         let kinds = kinds.chain(names.engagement.iter().map(|name| (name, InputKind::Engagement)));
         let kinds = kinds.chain([(&names.reroute, InputKind::Reroute)]);
@@ -94,6 +145,10 @@ impl<E: Engine> Fleet<E> {
             })
         });
         Self {
+            policy_of: (0..plan.processes).map(|_| Cell::new(first_policy)).collect(),
+            clocks: (0..plan.processes).map(|_| clock()).collect(),
+            barrier_wait_ms: plan.barrier_wait_ms,
+            clock_skew_ms: plan.clock_skew_ms,
             disks: (0..plan.processes).map(|_| engine.disk()).collect(),
             seats: seats.collect(),
             engine,
@@ -102,7 +157,7 @@ impl<E: Engine> Fleet<E> {
                 topics,
                 partition_count: plan.partitions,
             },
-            policy,
+            policies,
             random: RefCell::new(ChaCha8Rng::from_rng(random)),
             next_worker: Cell::new(1),
             depth: Cell::new(0),
@@ -125,19 +180,28 @@ impl<E: Engine> Fleet<E> {
                 &seat.instance,
                 worker,
             );
+            let around = Surroundings {
+                connection: to,
+                cluster: self.cluster.clone(),
+                clock: self.clocks[seat.process].clone(),
+                barrier_wait_ms: self.barrier_wait_ms,
+            };
+            let policy = self.policy_of[seat.process].get();
             let running = self
                 .engine
-                .start(to, &self.cluster, &self.disks[seat.process], &self.policy);
+                .start(around, &self.disks[seat.process], &self.policies[policy]);
             *state = State::Up {
                 worker,
                 running,
                 frozen_until_ms: None,
+                policy,
             };
         }
         let State::Up {
             worker,
             running,
             frozen_until_ms,
+            policy,
         } = &mut *state
         else {
             return Turned::Idle;
@@ -147,6 +211,10 @@ impl<E: Engine> Fleet<E> {
             return Turned::Idle;
         }
         *frozen_until_ms = None;
+        let newest = self.policy_of[seat.process].get();
+        if std::mem::replace(policy, newest) != newest {
+            running.adopt(&self.policies[newest]);
+        }
         let turned = catch_unwind(AssertUnwindSafe(|| running.turn()));
         let exits = match &turned {
             Ok(Turned::Exit(_)) => true,
@@ -172,6 +240,8 @@ impl<E: Engine> Fleet<E> {
 
     /// A process dies with all its workers. One that is inside a call finds out when the call goes on.
     pub fn kill_process(&self, process: usize) {
+        // Whoever starts it again sees to its clock.
+        self.clocks[process].set_right();
         let until_ms = self
             .cluster
             .now_ms()
@@ -218,6 +288,24 @@ impl<E: Engine> Fleet<E> {
             _ => None,
         };
         self.seats.iter().filter_map(frozen).collect()
+    }
+
+    pub fn describe(&self) -> Vec<String> {
+        let says = |seat: &Seat| match &*seat.state.borrow() {
+            State::Up { running, .. } => format!("{}: {}", seat.instance, running.describe()),
+            State::Down { .. } => format!("{}: down", seat.instance),
+            State::Gone => format!("{}: gone", seat.instance),
+        };
+        self.seats.iter().map(says).collect()
+    }
+
+    /// What the workers say of themselves while nothing moves.
+    pub fn complaints(&self) -> Vec<String> {
+        let says = |seat: &Seat| match &*seat.state.borrow() {
+            State::Up { running, .. } => running.complaints(),
+            _ => Vec::new(),
+        };
+        self.seats.iter().flat_map(says).collect()
     }
 
     pub fn turn_all(&self) -> bool {

@@ -121,6 +121,12 @@ impl Partition {
         (records, end.max(from))
     }
 
+    /// Keys of everything that is there, whatever became of it.
+    pub fn keys(&self) -> Vec<Vec<u8>> {
+        let data = self.slots.iter().filter_map(|slot| slot.data.as_ref());
+        data.filter_map(|data| data.key.clone()).collect()
+    }
+
     /// Everything that was ever committed, also what retention removed.
     pub fn history(&self) -> impl Iterator<Item = (i64, &Data)> {
         let all = self.removed.iter().chain(&self.slots);

@@ -4,7 +4,7 @@
 //! whoever breaks it ([`Flaw`]).
 
 use super::client::{Cluster, Connection};
-use super::fleet::{Engine, Running, STATE_TOPIC, Turned};
+use super::fleet::{Engine, Running, STATE_TOPIC, Surroundings, Turned};
 use super::policies::Known;
 use crate::auditor::reading::{Event, Intent, owner};
 use crate::auditor::{TopicNames, TopicRecord};
@@ -38,14 +38,16 @@ pub enum Flaw {
 pub struct Plain(pub Flaw);
 
 impl Engine for Plain {
+    const ONLY_THE_PROTOCOL: bool = true;
     type Disk = ();
     type Copy = ();
     fn disk(&self) {}
-    fn start(&self, connection: Connection, cluster: &Cluster, (): &(), policy: &Known) -> Box<dyn Running> {
+    fn start(&self, around: Surroundings, (): &(), policy: &Known) -> Box<dyn Running> {
+        let connection = around.connection;
         Box::new(PlainWorker {
             flaw: self.0,
             inputs: connection.inputs().clone(),
-            cluster: cluster.clone(),
+            cluster: around.cluster,
             label: policy.label.clone(),
             policy_text: Some(policy.text),
             names: TopicNames::default(),
@@ -107,6 +109,19 @@ impl Running for PlainWorker {
             Err(SourceError::Transient(_)) => Turned::Busy,
             Err(error) => Turned::Exit(error.to_string()),
         }
+    }
+
+    fn adopt(&mut self, policy: &Known) {
+        self.label.clone_from(&policy.label);
+        self.policy_text = Some(policy.text);
+    }
+
+    fn describe(&self) -> String {
+        format!("{} partitions", self.tasks.len())
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        Vec::new()
     }
 }
 

@@ -25,12 +25,24 @@ pub struct Plan {
     pub scale: f64,
     pub clean: f64,
     pub retention: f64,
+    /// Retention that passes what nobody has judged.
+    pub loss: f64,
+    pub replace_policy: f64,
+    pub set_clock: f64,
+    pub clock_skew_ms: i64,
+    pub barrier_wait_ms: u64,
     pub two_inputs: bool,
     pub session_ms: i64,
     pub transaction_timeout_ms: i64,
 }
 
 impl Plan {
+    /// Nothing but what the commit protocol itself has to stand.
+    pub fn keep_to_the_protocol(&mut self) {
+        (self.loss, self.replace_policy, self.set_clock, self.mix.poison) = (0.0, 0.0, 0.0, 0.0);
+        (self.clock_skew_ms, self.barrier_wait_ms) = (0, 0);
+    }
+
     pub fn draw(random: &mut ChaCha8Rng) -> Self {
         let mut sometimes = |highest: f64| {
             if random.random_bool(0.5) {
@@ -48,8 +60,10 @@ impl Plan {
             repeat: sometimes(0.2),
             refusal: sometimes(0.3),
             erasure: sometimes(0.05),
+            poison: sometimes(0.05),
         };
         let (leaps, retention) = (sometimes(0.2), sometimes(0.2));
+        let (loss, replace_policy, set_clock) = (sometimes(0.02), sometimes(0.1), sometimes(0.05));
         Self {
             partitions: random.random_range(1..=5),
             processes: random.random_range(1..=3),
@@ -71,6 +85,11 @@ impl Plan {
             scale,
             clean,
             retention,
+            loss,
+            replace_policy,
+            set_clock,
+            clock_skew_ms: *[0, 2_000].choose(random).unwrap_or(&0),
+            barrier_wait_ms: *[0, 50].choose(random).unwrap_or(&0),
             two_inputs: random.random_bool(0.3),
             session_ms: *[2_000, 15_000].choose(random).unwrap_or(&15_000),
             transaction_timeout_ms: *[10_000, 60_000].choose(random).unwrap_or(&10_000),

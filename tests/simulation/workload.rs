@@ -27,6 +27,8 @@ pub struct Mix {
     pub repeat: f64,
     pub refusal: f64,
     pub erasure: f64,
+    /// Intents that no channel topic takes.
+    pub poison: f64,
 }
 
 /// A record on its way.
@@ -180,7 +182,9 @@ impl Workload {
         if self.maybe(0.3) {
             body.insert("priority".into(), self.random.random_range(0..=1000).into());
         }
-        if self.maybe(0.2) {
+        if self.maybe(self.mix.poison) {
+            body.insert("payload".into(), json!({"poison": true}));
+        } else if self.maybe(0.2) {
             let size = self.random.random_range(0..40);
             body.insert(
                 "payload".into(),
