@@ -136,8 +136,8 @@ fn a_worker_that_breaks_the_protocol_is_found() {
 
 #[test]
 fn the_engine_keeps_every_promise_under_every_seed() {
-    let (first, count) = seeds(1000);
+    let (first, count) = seeds(2000);
     let (report, failure) = run_seeds(|| engine::Forbear, first, count);
-    println!("{report:#?}");
+    println!("seeds {first} to {}: {report:#?}", first + count - 1);
     demand_clean(failure);
 }

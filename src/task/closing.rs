@@ -61,7 +61,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             Ok(state_positions) => {
                 self.metrics.shared().transaction(TransactionOutcome::Committed);
                 self.published_policy = Some(policy.sha256);
-                self.acquit();
+                self.acquit(&closings);
                 self.close(closings, &state_positions);
                 Ok(true)
             }

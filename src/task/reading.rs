@@ -123,10 +123,18 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let mut left = self.batch_limit;
         let mut works = Vec::new();
         let mut failed = Vec::new();
-        for task in self.tasks.values_mut().filter(|task| task.is_running()) {
+        let mut order: Vec<i32> = self.tasks.keys().copied().collect();
+        if left.is_some() {
+            let before = order.partition_point(|partition| *partition < self.limited_from);
+            order.rotate_left(before);
+        }
+        for partition in order {
             if left == Some(0) {
                 break;
             }
+            let Some(task) = self.tasks.get_mut(&partition).filter(|task| task.is_running()) else {
+                continue;
+            };
             match work_of(task, wall_ms, left, &self.settings.inputs) {
                 Ok(Some(work)) => {
                     left = left.map(|left| left.saturating_sub(work.size()));

@@ -120,7 +120,16 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     }
 
     /// A batch was taken: the next one may be larger.
-    pub(super) fn acquit(&mut self) {
+    ///
+    /// Only a batch that was as large as it might be says anything; and the partitions take turns, so that a busy one does
+    /// not keep the search from coming to an end in another.
+    pub(super) fn acquit(&mut self, closings: &[Closing]) {
+        let size: usize = closings.iter().map(|closing| closing.work.size()).sum();
+        if self.batch_limit.is_none_or(|limit| size < limit) {
+            return;
+        }
+        let last = closings.iter().rfind(|closing| closing.work.size() > 0);
+        self.limited_from = last.map_or(0, |closing| closing.work.partition.saturating_add(1));
         let doubled = self.batch_limit.map(|limit| limit.saturating_mul(2));
         self.batch_limit = doubled.filter(|limit| *limit < self.settings.batch_records);
     }

@@ -100,6 +100,8 @@ pub struct Worker<L: Log, S: Stores, C: Clock> {
     pub(super) poisoned: HashSet<Culprit>,
     /// How many records may be tried at once since the log refused a batch; none: as many as there are.
     pub(super) batch_limit: Option<usize>,
+    /// The partition that is first in the next limited batch.
+    pub(super) limited_from: i32,
     /// What was refused on its own once, last; whatever else was committed since.
     pub(super) suspect: Option<Culprit>,
     producer_retry_at_ms: i64,
@@ -143,6 +145,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             status,
             poisoned: HashSet::new(),
             batch_limit: None,
+            limited_from: 0,
             suspect: None,
             producer_retry_at_ms: i64::MIN,
             lag_at_ms: i64::MIN,
