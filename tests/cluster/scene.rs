@@ -154,6 +154,7 @@ impl Scene {
         self.wait_until_at_rest(members);
         let at_rest = self.read();
         let input = AuditInput {
+            lost: Default::default(),
             names: at_rest.names.clone(),
             partition_count: PARTITIONS,
             topics: at_rest.topics.clone(),
