@@ -78,10 +78,9 @@ pub fn arrival<E>(
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
     let now_ms = context.stamp.decided_at_ms;
-    // Whatever of the customer is due goes first, also where the hint of it has not been reached in this batch: an older
-    // intent is not overtaken, and a contact that is no longer counted has its release written before anything is approved.
+    // A contact that no longer counts has its release written before anything is approved in its place.
     if customer.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) || releases_unconfirmed(context.policy) {
-        due(context, customer, read, effects)?;
+        release_due(context, customer, effects);
     }
     let intent_hash = id_hash(&arrival.intent.intent_id);
     let decision = arrival.source.decision(0);
