@@ -45,7 +45,8 @@
 //!
 //! 1. Poll. What is read waits in the tasks' buffers; nothing is judged yet.
 //! 2. Read the decision time, once for the batch. *After* that, ask the leaders for the ends of engagement and re-route.
-//! 3. Apply engagement up to those ends: the consent barrier. Where they cannot be reached, nothing is judged this time.
+//! 3. Apply engagement up to those ends: the consent barrier. Each partition has its own; where it cannot be reached, nothing
+//!    is judged there, and the same ends (with the decision time before them) are waited for in the next batches.
 //! 4. Judge what is due, then what arrived, against the store as it is. Everything stays in memory.
 //! 5. Begin a transaction; write the outputs, the changed state to the changelog, and a marker for each task.
 //! 6. Send the offsets of *every* task touched, those of timers too, so that each is fenced. Marker and offsets carry the same
@@ -78,14 +79,16 @@
 //! | fenced (a second process of one name) | the older one exits with 75 |
 //! | revoked in the middle of a batch | cannot happen: rebalances are answered between batches; a lost assignment drops buffers and tasks |
 //! | a zombie wakes up | its commit is refused by member and generation; it recovers |
-//! | the ends of engagement are not known | engagement that was read is applied, nothing is judged; logged, and the lag grows |
+//! | the end of an engagement partition is not known, or not reached | engagement that was read is applied, nothing is judged in *that* partition; named in `/readyz` and the log after 3 s; the others neither wait nor lose room |
 //! | an engagement position that retention has passed | the partition is blocked: an opt-out may be missing |
 //! | an intents position that retention has passed | goes on behind it; logged and counted |
 //! | a store that is corrupt, foreign, too old or ahead | set aside, rebuilt from the changelog, once; then blocked |
 //! | marker and offsets disagree | rebuilt once; then blocked, and `forbear repair` is the way out |
 //! | disk full | that store fails and is opened again until it works; nothing is judged for it |
 //! | the log refuses a batch | batches are halved until one record is refused on its own, twice: that one becomes a dead letter |
-//! | a panic in a step | what it was about becomes a dead letter: the record, or what waits for that customer |
+//! | a panic in a step | what it was about becomes a dead letter: the record, or what waits for that customer; where even that panics, the partition is blocked |
+//! | state of a later version | refused while it is replayed: the partition is blocked until that version runs |
+//! | nothing happens in a partition for a day | its positions are committed again: the group's offsets would expire |
 //! | the wall clock jumps more than 5 s | nothing is judged until it is set back or the process is restarted |
 //! | a hanging transaction | named in `/readyz` and in a metric; the partitions behind it wait, the others go on |
 //! | the partition count changes | the process exits with 1; the marker refuses a later start |

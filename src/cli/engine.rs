@@ -20,6 +20,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long the cluster may take to describe its topics: `run` names what is missing within 15 s.
@@ -48,7 +49,10 @@ pub fn run(settings: Settings, leave: bool) -> Result<ExitCode, String> {
     };
     logging::start(format, &settings.log.level)?;
     let interrupt = super::interrupt::Interrupt::listen()?;
-    let engine = Engine::start(&settings, false)?;
+    let Some(engine) = start_unless_asked_to_end(settings, &interrupt)? else {
+        tracing::info!("asked to end before anything was judged");
+        return Ok(ExitCode::SUCCESS);
+    };
     loop {
         if let Some(ended) = engine.running.ended_within(Duration::from_millis(100)) {
             let code = match ended {
@@ -69,6 +73,27 @@ pub fn run(settings: Settings, leave: bool) -> Result<ExitCode, String> {
             tracing::info!("asked to end: finishing the batch");
             engine.end(leave);
             return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// A cluster that does not answer keeps a start waiting for seconds: whoever asks for the end meanwhile gets it at once. (What
+/// may have been started by then is like any other process that dies: the next start settles it.)
+fn start_unless_asked_to_end(
+    settings: Settings,
+    interrupt: &super::interrupt::Interrupt,
+) -> Result<Option<Engine>, String> {
+    let (started, outcome) = std::sync::mpsc::channel();
+    std::thread::Builder::new()
+        .name("start".to_owned())
+        .spawn(move || drop(started.send(Engine::start(&settings, false))))
+        .map_err(|error| format!("a thread cannot be started: {error}"))?;
+    loop {
+        match outcome.recv_timeout(Duration::from_millis(50)) {
+            Ok(engine) => return engine.map(Some),
+            Err(RecvTimeoutError::Disconnected) => return Err("the start panicked".to_owned()),
+            Err(RecvTimeoutError::Timeout) if interrupt.asked() => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }

@@ -25,5 +25,6 @@ mod recovery;
 pub mod repair;
 mod report;
 pub mod restore;
+mod stopwatch;
 pub mod supervisor;
 pub mod worker;

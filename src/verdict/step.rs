@@ -29,7 +29,7 @@ pub struct StepContext<'a> {
     pub topics: &'a TopicNames,
     pub stamp: Stamp<'a>,
     pub partition_count: i32,
-    /// As for arrivals; a waiting intent was within it.
+    /// For arrivals. A waiting intent was within it when it came.
     pub max_intent_bytes: usize,
 }
 
