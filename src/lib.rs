@@ -110,6 +110,9 @@
 //!
 //! # Known issues
 //!
+//! - One transaction covers all tasks of a worker: while a partition of an *output* topic (or of the state topic) has no leader,
+//!   the tasks that share the worker with whoever writes there cannot commit either. Replication of the outputs is the answer;
+//!   only the inputs are isolated partition by partition.
 //! - Between several engagement topics there is no order within one batch: each topic's own order holds.
 //! - librdkafka has no transaction protocol version 2 (KIP-890). See the third row of the table above, and the README.
 //! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic
