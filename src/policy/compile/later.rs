@@ -2,15 +2,6 @@
 //! comes.
 
 /// Kinds of rules.
-pub(super) const RULE_KINDS: &[&str] = &[
-    "pressure",
-    "back-off",
-    "redundant",
-    "sequence",
-    "mix",
-    "spend",
-    "capacity",
-    "holdout",
-];
+pub(super) const RULE_KINDS: &[&str] = &["capacity"];
 /// Keys of the file.
-pub(super) const TOP_LEVEL: &[&str] = &["experiments", "include", "score"];
+pub(super) const TOP_LEVEL: &[&str] = &["include", "score"];

@@ -16,6 +16,7 @@ use crate::customer::Customer;
 use crate::message::{Intent, Name};
 use crate::policy::judgement::{Block, Judgement, Reason, Verdict};
 use crate::policy::model::Policy;
+use crate::policy::rules::spend::cost_micros;
 use case::{Case, Hit};
 use std::cmp::Reverse;
 use wake::Search;
@@ -105,6 +106,7 @@ impl<'a> Case<'a> {
             rule: deciding.and_then(|hit| hit.rule).map(|rule| rule.id.clone()),
             blocked_by,
             next_eligible_at_ms: requested.instant().filter(|_| timed),
+            groups: self.groups(&self.intent.channel, now_ms),
             ..self.answer(
                 Verdict::Suppressed,
                 deciding.map_or(Reason::PolicyError, |hit| hit.reason),
@@ -145,7 +147,8 @@ impl<'a> Case<'a> {
             channel: channel.clone(),
             blocked_by,
             valid_until_ms: ends.into_iter().flatten().min(),
-            cost_micros: (self.intent.cost_micros).unwrap_or(settings.map_or(0, |channel| channel.cost_micros)),
+            cost_micros: cost_micros(self.policy, self.intent, channel),
+            groups: self.groups(channel, now_ms),
             ..self.answer(Verdict::Approved, Reason::Approved)
         }
     }

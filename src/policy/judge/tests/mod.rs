@@ -3,4 +3,9 @@
 mod algebra;
 mod brute_force;
 mod builder;
+mod conditions;
+mod groups;
+mod order;
 mod steps;
+mod sums;
+mod waits;
