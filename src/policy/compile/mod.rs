@@ -3,6 +3,7 @@
 
 mod back_off;
 mod cap;
+mod capacity;
 mod channel;
 mod class;
 mod cool_off;

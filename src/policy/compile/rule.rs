@@ -2,7 +2,7 @@
 
 use super::top::Defaults;
 use super::{
-    Context, back_off, cap, class, cool_off, holdout, later, mix, pressure, redundant, selector, sequence, spend,
+    Context, back_off, cap, capacity, class, cool_off, holdout, mix, pressure, redundant, selector, sequence, spend,
     window,
 };
 use crate::message::Name;
@@ -37,6 +37,7 @@ const KINDS: &[&str] = &[
     "spend",
     "send-window",
     "quiet-hours",
+    "capacity",
     "holdout",
 ];
 /// Kinds whose limit conditions may choose.
@@ -51,9 +52,10 @@ const COUNTING: &[&str] = &[
     "sequence",
     "mix",
     "spend",
+    "capacity",
 ];
-/// Kinds that look at no contact and no event: there is nothing to split.
-const UNSPLIT: &[&str] = &["send-window", "quiet-hours", "holdout"];
+/// Kinds that look at no contact and no event of the customer: there is nothing to split.
+const UNSPLIT: &[&str] = &["send-window", "quiet-hours", "capacity", "holdout"];
 
 /// The rules, in the order of the file.
 pub(super) fn rules(node: &Node, defaults: &Defaults<'_>, context: &mut Context<'_>) -> Vec<Rule> {
@@ -170,14 +172,6 @@ fn id<'n>(node: &'n Node, seen: &mut HashSet<&'n str>, context: &mut Context<'_>
 /// The one key that says what the rule is.
 fn the_kind<'n>(fields: &mut Fields<'n>, context: &mut Context<'_>) -> Option<&'n Entry> {
     let mut written: Vec<&Entry> = KINDS.iter().filter_map(|kind| fields.take_entry(kind)).collect();
-    let mut later = Vec::new();
-    for kind in later::RULE_KINDS {
-        later.extend(fields.take_entry(kind));
-    }
-    for entry in &later {
-        context.not_yet(entry.key_span, &entry.key);
-    }
-    written.extend(later.iter().copied());
     written.sort_by_key(|entry| entry.key_span.start);
     match written.as_slice() {
         [] => {
@@ -190,7 +184,7 @@ fn the_kind<'n>(fields: &mut Fields<'n>, context: &mut Context<'_>) -> Option<&'
             );
             None
         }
-        [only] => KINDS.contains(&only.key.as_str()).then_some(*only),
+        [only] => Some(*only),
         [first, second, ..] => {
             let message = format!("a rule is one thing: `{}` and `{}` are two", first.key, second.key);
             context
@@ -229,6 +223,7 @@ fn kind(entry: &Entry, limits: Option<&Entry>, context: &mut Context<'_>) -> Opt
         "redundant" => redundant::redundant(node, context).map(RuleKind::Redundant),
         "sequence" => sequence::sequence(node, context).map(RuleKind::Sequence),
         "mix" => mix::mix(node, context).map(RuleKind::Mix),
+        "capacity" => capacity::capacity(node, context).map(RuleKind::Capacity),
         "holdout" => holdout::holdout(node, context).map(RuleKind::Holdout),
         "gap" => window::gap(node, context).map(|length| {
             RuleKind::Gap(Gap {

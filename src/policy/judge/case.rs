@@ -5,7 +5,7 @@
 
 use super::builtin;
 use super::zones::Zones;
-use crate::customer::Customer;
+use crate::customer::{CapacityUse, Customer};
 use crate::message::{Intent, Name};
 use crate::policy::condition::{ConditionError, Derived, Facts};
 use crate::policy::facts;
@@ -21,6 +21,8 @@ pub(super) struct Case<'a> {
     pub intent: &'a Intent,
     pub class: &'a Class,
     pub class_index: usize,
+    pub capacity: &'a CapacityUse,
+    pub partition_count: i32,
     pub zones: Zones<'a>,
 }
 
@@ -194,6 +196,8 @@ impl<'a> Case<'a> {
                 customer: self.customer,
                 derived: &derived,
             },
+            capacity: self.capacity,
+            partition_count: self.partition_count,
             at_ms,
         });
     }

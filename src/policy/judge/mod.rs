@@ -12,7 +12,7 @@ mod zones;
 #[cfg(test)]
 mod tests;
 
-use crate::customer::Customer;
+use crate::customer::{CapacityUse, Customer};
 use crate::message::{Intent, Name};
 use crate::policy::judgement::{Block, Judgement, Reason, Verdict};
 use crate::policy::model::Policy;
@@ -27,11 +27,13 @@ const SEARCH_MS: i64 = 3_653 * 86_400_000;
 
 /// What is known of an intent beside itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Situation {
+pub struct Situation<'a> {
     /// When it was first deferred by a rule; none: never yet, or only planned. `max-defer` runs from here.
     pub first_deferred_ms: Option<i64>,
     /// How many partitions share a capacity.
     pub partition_count: i32,
+    /// What this partition has used of the capacities.
+    pub capacity: &'a CapacityUse,
 }
 
 /// Judges one intent at one instant. Waiting intents are judged by the same call, with their [`Situation`].
@@ -46,6 +48,8 @@ pub fn judge(policy: &Policy, customer: &Customer, intent: &Intent, now_ms: i64,
         intent,
         class,
         class_index,
+        capacity: situation.capacity,
+        partition_count: situation.partition_count,
         zones: Zones::new(policy, customer),
     };
     if intent.expires_at_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {

@@ -8,6 +8,7 @@
 
 pub mod back_off;
 pub mod cap;
+pub mod capacity;
 pub mod cool_off;
 pub mod gap;
 pub mod holdout;
@@ -22,6 +23,7 @@ pub mod tally;
 
 pub use back_off::BackOff;
 pub use cap::{Cap, Limit, LimitRow, Limits};
+pub use capacity::Capacity;
 pub use cool_off::{Block, CoolOff, Length, Trigger};
 pub use gap::Gap;
 pub use holdout::{Experiment, Holdout};
@@ -32,7 +34,7 @@ pub use send_window::SendWindow;
 pub use sequence::{Form, Sequence};
 pub use spend::Spend;
 
-use crate::customer::Customer;
+use crate::customer::{CapacityUse, Customer};
 use crate::policy::condition::{ConditionError, Facts};
 use crate::policy::judgement::Reason;
 use crate::policy::model::{Policy, Rule, RuleKindName};
@@ -55,6 +57,7 @@ pub enum RuleKind {
     Spend(Spend),
     /// `send-window` and `quiet-hours`: they differ in the polarity of the schedule.
     SendWindow(SendWindow),
+    Capacity(Capacity),
 }
 
 /// One intent on one channel at one instant, and what is known then.
@@ -64,6 +67,9 @@ pub struct View<'a> {
     pub customer: &'a Customer,
     pub subject: JudgedIntent<'a>,
     pub facts: Facts<'a>,
+    /// What the partition has used of what all customers share, and into how many shares that is cut.
+    pub capacity: &'a CapacityUse,
+    pub partition_count: i32,
     pub at_ms: i64,
 }
 
@@ -125,6 +131,7 @@ impl RuleKind {
             Self::Mix(_) => RuleKindName::Mix,
             Self::Spend(_) => RuleKindName::Spend,
             Self::SendWindow(_) => RuleKindName::QuietHours,
+            Self::Capacity(_) => RuleKindName::Capacity,
         }
     }
 
@@ -142,6 +149,7 @@ impl RuleKind {
             Self::Mix(_) => Reason::Mix,
             Self::Spend(_) => Reason::Spend,
             Self::SendWindow(_) => Reason::QuietHours,
+            Self::Capacity(_) => Reason::Capacity,
         }
     }
 
@@ -156,6 +164,7 @@ impl RuleKind {
             Self::Pressure(pressure) => pressure.zone(),
             Self::Spend(spend) => &spend.window.zone,
             Self::SendWindow(window) => &window.zone,
+            Self::Capacity(capacity) => &capacity.window.zone,
             // These know no calendar.
             Self::Holdout(_) | Self::BackOff(_) | Self::Mix(_) => &ZoneChoice::Company,
         }
@@ -190,6 +199,7 @@ impl RuleKind {
             Self::Mix(mix) => Ok(mix.evaluate(rule, view)),
             Self::Spend(spend) => spend.evaluate(rule, view, zone),
             Self::SendWindow(window) => Ok(window.evaluate(view.at_ms, zone)),
+            Self::Capacity(capacity) => Ok(capacity.evaluate(rule, view, zone)),
         }
     }
 
@@ -207,7 +217,8 @@ impl RuleKind {
             | Self::Cap(_)
             | Self::Gap(_)
             | Self::Pressure(_)
-            | Self::Spend(_) => None,
+            | Self::Spend(_)
+            | Self::Capacity(_) => None,
         }
     }
 }

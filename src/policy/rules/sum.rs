@@ -1,4 +1,4 @@
-//! A sum over the contacts of a window: what `pressure` and `spend` have in common. Amounts are fixed point.
+//! A sum over the contacts of a window: what `pressure` and `spend` (and, over buckets, `capacity`) have in common. Amounts are fixed point.
 
 use super::{RuleOutcome, View, tally};
 use crate::customer::Contact;
@@ -54,8 +54,9 @@ pub fn in_window(
     tally::if_known(view, sight.from_ms, outcome)
 }
 
-/// The first instant at which so much has left that there is room; none: this one alone is too much, or nothing leaves.
-fn free_at(mut leaves: Vec<(i64, i64)>, sum: i64, room: Room) -> Option<i64> {
+/// The first instant at which so much has left that there is room, given when each amount leaves; none: this one alone is
+/// too much, or what would have to leave never does.
+pub fn free_at(mut leaves: Vec<(i64, i64)>, sum: i64, room: Room) -> Option<i64> {
     if room.for_others() < 0 {
         return None;
     }

@@ -84,10 +84,6 @@ fn a_mistake_is_reported_where_it_stands() {
             "1:16: the id of a rule cannot be `A_1`",
         ),
         (
-            "rules: [ { id: a, capacity: { limit: 1, window: 7d } } ]",
-            "1:19: `capacity` is not supported yet by this version",
-        ),
-        (
             "rules: [ { id: a, gap: 1h, for: { chanel: email } } ]",
             "1:35: unknown key `chanel` in a selector (did you mean `channel`?)",
         ),

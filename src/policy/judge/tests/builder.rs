@@ -1,6 +1,6 @@
 //! Policies, customers and intents for tests, without the file format.
 
-use crate::customer::{Contact, ContactState, Customer, PastEvent};
+use crate::customer::{CapacityUse, Contact, ContactState, Customer, PastEvent};
 use crate::message::{EventKind, Intent, Name};
 use crate::policy::judge::{Situation, judge};
 use crate::policy::judgement::{Judgement, Verdict};
@@ -17,6 +17,7 @@ pub const DAY: i64 = 24 * HOUR;
 pub const FRESH: Situation = Situation {
     first_deferred_ms: None,
     partition_count: 1,
+    capacity: &CapacityUse::new(0),
 };
 pub const DEFER: OnHit = OnHit {
     fallback: false,

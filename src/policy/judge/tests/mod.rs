@@ -6,6 +6,7 @@ mod builder;
 mod conditions;
 mod groups;
 mod order;
+mod shared;
 mod steps;
 mod sums;
 mod waits;
