@@ -17,7 +17,7 @@
 mod barrier;
 pub mod batch;
 #[cfg(test)]
-mod capacity_tests;
+mod batch_tests;
 pub mod clock;
 mod closing;
 pub mod partition;

@@ -15,7 +15,7 @@ use crate::customer::{
     CapacityUse, Contact, ContactState, Customer, DecisionCoordinates, LoadError, Released, Waiting, WaitingBody,
     apply, endpoint_hash, id_hash,
 };
-use crate::message::{EngagementEvent, Intent, Name};
+use crate::message::{EngagementEvent, EventKind, Intent, Name};
 use crate::policy::judge::{Situation, judge};
 use crate::policy::judgement::{Judgement, Reason, Verdict};
 use crate::policy::model::{Policy, ReleaseCause};
@@ -199,6 +199,9 @@ pub fn engagement<E>(
         event.intent_id.as_deref(),
         effects,
     );
+    if applied.changed && matches!(event.kind, EventKind::ContactedElsewhere | EventKind::Delivered) {
+        wake_what_needs_a_contact(context, customer);
+    }
     let Some(cancelled) = applied.cancelled_waiting else {
         return Ok(());
     };
@@ -370,6 +373,7 @@ impl Subject<'_> {
             let contact = self.contact(judgement, intent_hash, now_ms);
             note_approval(context.policy, &customer.profile, &contact, &mut effects.capacity);
             customer.reserve(contact, now_ms, context.policy);
+            wake_what_needs_a_contact(context, customer);
         }
         let remember_ms = context.policy.remember_intents_ms;
         customer.remember(intent_hash, now_ms, self.decision.clone(), remember_ms);
@@ -425,6 +429,13 @@ impl Subject<'_> {
             created_at_ms: place.created_at_ms,
             intent_id: place.intent_id,
         }
+    }
+}
+
+/// A contact was made: what waits for one is looked at again.
+fn wake_what_needs_a_contact(context: &StepContext, customer: &mut Customer) {
+    if context.policy.rules.iter().any(|rule| rule.kind.a_contact_may_free()) {
+        customer.retime_what_waits_for_events(context.stamp.decided_at_ms);
     }
 }
 

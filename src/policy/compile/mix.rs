@@ -1,7 +1,7 @@
 //! `mix:`.
 
 use super::{Context, selector};
-use crate::policy::file::{Fields, Node, scalar};
+use crate::policy::file::{Diagnostic, Fields, Node, Span as Place, scalar};
 use crate::policy::rules::Mix;
 
 /// The rule of this kind.
@@ -19,4 +19,14 @@ pub(super) fn mix(node: &Node, context: &mut Context<'_>) -> Option<Mix> {
         at_most: at_most?,
         last: usize::try_from(last?).ok()?,
     })
+}
+
+/// Warns about a mix that nothing else can get into: when it is full, it stays as it is.
+pub(super) fn only_its_own(place: Place, context: &mut Context<'_>) {
+    let message = "only what is `of` the kind fills this mix";
+    let label = "after a few messages it blocks for ever";
+    let diagnostic = Diagnostic::warning("mix", place, message, label);
+    context
+        .findings
+        .push(diagnostic.help("`counts: {}` looks at all contacts, whatever `for` says"));
 }

@@ -113,14 +113,19 @@ fn rule<'n>(
         if UNSPLIT.contains(&kind_name) {
             misplaced(per_entry, kind_name, context);
         }
-        kind(entry, limits, context)
+        kind(entry, limits, context).map(|kind| (kind, entry.key_span))
     });
     fields.close(&mut context.findings);
-    let (kind, governs) = kind.zip(governs)?;
+    let ((kind, place), governs) = kind.zip(governs)?;
     let (counts, counts_by_class) = match counts {
         Some(counts) => (counts?, false),
         None => default_counts(&kind, &governs),
     };
+    if let RuleKind::Mix(mix) = &kind
+        && counts.is_within(&mix.of)
+    {
+        mix::only_its_own(place, context);
+    }
     let default_on_hit = if matches!(kind, RuleKind::SendWindow(_)) {
         DEFER
     } else {

@@ -170,6 +170,17 @@ impl RuleKind {
         }
     }
 
+    /// Whether one more contact may let pass what it blocks: one that is needed, that makes a mix better, or whose value is
+    /// known from then on.
+    pub fn a_contact_may_free(&self) -> bool {
+        match self {
+            Self::Mix(_) => true,
+            Self::Sequence(sequence) => matches!(sequence.form, Form::Only { .. }),
+            Self::Cap(cap) => cap.distinct.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether its working reads facts that change with time alone.
     pub fn depends_on_time(&self) -> bool {
         self.limits().is_some_and(Limits::depends_on_time)

@@ -1,5 +1,6 @@
 //! The shipped policies, the meaning of what they say, and every kind of mistake with its place.
 
+mod kinds;
 mod mistakes;
 
 use super::*;
