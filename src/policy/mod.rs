@@ -2,6 +2,7 @@
 
 pub mod compile;
 pub mod condition;
+pub mod decay;
 pub mod facts;
 pub mod file;
 pub mod judge;
