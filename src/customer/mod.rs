@@ -7,7 +7,7 @@
 //! | [`ledger`] | what the step does: reserve, remember, wait, release |
 //! | [`consent`] | refusals and grants in the order of the log, and what they mean for one question |
 //! | [`facts`] | counts that conditions and rules ask for |
-//! | [`bounds`] | how much is kept, and what happens at the bound |
+//! | [`bounds`], `sizes` | how much is kept, and what happens at the bound |
 //! | [`stored`], [`codec`], [`keys`] | loading, the changed values, bytes, keys |
 //!
 //! Invariants: contacts are sorted by time; a contact lies in exactly one value, the head or the segment of its month;
@@ -24,6 +24,7 @@ pub mod keys;
 pub mod ledger;
 pub mod record;
 mod reports;
+mod sizes;
 pub mod stored;
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ mod tests;
 pub use apply::{Applied, ApplyPolicy, Released, ReleasedBy, apply};
 pub use bounds::Overflow;
 pub use codec::CodecError;
-pub use consent::{ConsentQuestion, ConsentStanding, consent_standing};
+pub use consent::{ConsentQuestion, ConsentStanding, GrantForce, consent_standing};
 pub use record::{
     ConsentStatement, Contact, ContactState, DecisionCoordinates, PastEvent, Preferences, Profile, RememberedIntent,
     Standing, Suppression, Waiting, WaitingBody, endpoint_hash, id_hash,

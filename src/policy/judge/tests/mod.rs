@@ -3,4 +3,6 @@
 mod algebra;
 mod brute_force;
 mod builder;
+mod clocks;
+mod consent;
 mod steps;
