@@ -9,7 +9,7 @@
 
 use crate::customer::keys::month_of;
 use crate::customer::record::PastEvent;
-use crate::customer::{Customer, Preferences, Profile, codec, sizes};
+use crate::customer::{Customer, Preferences, Profile, sizes};
 use crate::message::{AttributeValue, EventKind, Name};
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -110,9 +110,17 @@ impl Customer {
         self.overflow.ledger_from_ms = self.overflow.ledger_from_ms.filter(|from_ms| *from_ms > oldest_ms);
     }
 
-    /// Keeps the segment of a month, to which a contact was just added, within its bytes: the oldest of them go, and with
-    /// them whatever is older.
-    pub(crate) fn bound_month(&mut self, month: i32) {
+    /// Keeps the segment of a month, to which a contact of so many bytes was just added, within its bytes: the oldest of
+    /// them go, and with them whatever is older.
+    pub(crate) fn bound_month(&mut self, month: i32, added_bytes: usize) {
+        let known_bytes = self.stored.month_bytes.filter(|(known, _)| *known == month);
+        if let Some((_, bytes)) = known_bytes {
+            let bytes = bytes + added_bytes;
+            self.stored.month_bytes = Some((month, bytes));
+            if bytes <= VALUE_BYTES_AT_MOST {
+                return;
+            }
+        }
         let start = self.contacts.partition_point(|contact| month_of(contact.at_ms) < month);
         let end = self
             .contacts
@@ -122,18 +130,23 @@ impl Customer {
             return;
         }
         // The sum counts a shared name again and again: only the bytes themselves tell.
-        let fits = |lost: usize| codec::encode_segment(&contacts[lost..]).len() <= VALUE_BYTES_AT_MOST;
-        let (mut lost, mut enough) = (0, contacts.len());
+        let bytes = |lost: usize| sizes::segment(&contacts[lost..]);
+        let whole_bytes = bytes(0);
+        self.stored.month_bytes = Some((month, whole_bytes));
+        if whole_bytes <= VALUE_BYTES_AT_MOST {
+            return;
+        }
+        // A little more than has to go goes, so that the next contacts find room.
+        let (mut lost, mut enough) = (1, contacts.len());
         while lost < enough {
             let middle = lost.midpoint(enough);
-            match fits(middle) {
+            match bytes(middle) <= VALUE_BYTES_AT_MOST / 8 * 7 {
                 true => enough = middle,
                 false => lost = middle + 1,
             }
         }
-        if lost > 0 {
-            self.lose_oldest_contacts(start + lost);
-        }
+        self.stored.month_bytes = None;
+        self.lose_oldest_contacts(start + lost);
     }
 
     /// Drops contacts that a verdict may need: until they would have aged away, the customer is suppressed.

@@ -1,6 +1,7 @@
 //! How many bytes parts of a customer take in a value, at the most. Cheap sums that are never too small: a name that many
 //! records share is written once, and is counted here for each of them.
 
+use crate::customer::codec;
 use crate::customer::record::{ConsentStatement, Contact, PastEvent};
 use crate::message::Name;
 
@@ -8,6 +9,8 @@ use crate::message::Name;
 const NAME_OVERHEAD: usize = 10;
 /// Numbers, states and lengths of one record, each as long as it can be.
 const CONTACT_OVERHEAD: usize = 96;
+/// What reports may still add to a contact: a time, a state, a longer attempt.
+const REPORT_GROWTH: usize = 16;
 const EVENT_OVERHEAD: usize = 48;
 const CONSENT_OVERHEAD: usize = 40;
 
@@ -22,6 +25,11 @@ pub(super) fn contact(contact: &Contact) -> usize {
         + name(&contact.message_type)
         + optional.into_iter().map(optional_name).sum::<usize>()
         + contact.tags.iter().map(name).sum::<usize>()
+}
+
+/// Of a segment with these contacts, whatever is reported about them later. Exact, and so not cheap.
+pub(super) fn segment(contacts: &[Contact]) -> usize {
+    codec::encode_segment(contacts).len() + REPORT_GROWTH * contacts.len()
 }
 
 /// Of a remembered event.

@@ -44,6 +44,8 @@ pub struct StoredForm {
     pub(crate) history_len: usize,
     /// Months in which a contact changed since.
     pub(crate) touched: BTreeSet<i32>,
+    /// The month of the ledger that was last found to need an exact measure, and what its segment takes at the most.
+    pub(crate) month_bytes: Option<(i32, usize)>,
     /// Waiting bodies to be written (or, without body, removed), by origin.
     bodies: BTreeMap<DecisionCoordinates, Option<WaitingBody>>,
     /// Whether the entry under the keyed hash is there.
@@ -157,8 +159,9 @@ impl Customer {
             self.stored.history_len += 1;
             self.stored.touched.insert(month);
         }
+        let bytes = sizes::contact(&contact);
         self.contacts.insert(index, contact);
-        self.bound_month(month);
+        self.bound_month(month, bytes);
     }
 
     fn body_changes(&mut self, changes: &mut Vec<Change>) {

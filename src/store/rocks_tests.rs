@@ -123,7 +123,7 @@ fn due_hints_come_earliest_first_and_survive_a_restart_and_a_rewind() {
 fn a_customer_whose_head_is_deleted_is_named_by_no_hint_however_old() {
     fn due_of_a_head<'a>(key: &'a [u8], value: &[u8]) -> Option<(i64, &'a str)> {
         let (due_ms, _) = due_of(key, value)?;
-        Some((due_ms, keys::forgotten_by_deleting(key)?))
+        Some((due_ms, crate::store::keys::forgotten_by_deleting(key)?))
     }
     let directory = TempDir::new().unwrap();
     let mut stores = RocksStores::new(StoreSettings::new(directory.path()), due_of_a_head).unwrap();
