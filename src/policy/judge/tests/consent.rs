@@ -52,7 +52,10 @@ fn outcome(policy: &Policy, statements: &[ConsentStatement], now: &str) -> (Verd
 fn a_basis_that_the_table_does_not_name_does_not_count_and_was_never_a_consent() {
     let policy = table(&[(Basis::Purchase, Span::Months(24))]);
     let inquiry = grant(Some(Basis::Inquiry), "2026-01-01T00:00:00Z");
-    assert_eq!(outcome(&policy, &[inquiry.clone()], "2026-01-02T00:00:00Z"), NO_CONSENT);
+    assert_eq!(
+        outcome(&policy, std::slice::from_ref(&inquiry), "2026-01-02T00:00:00Z"),
+        NO_CONSENT
+    );
     // Without a table every basis counts, for good.
     assert_eq!(outcome(&table(&[]), &[inquiry], "2036-01-02T00:00:00Z"), APPROVED);
 }
