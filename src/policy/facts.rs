@@ -2,7 +2,7 @@
 //! kept; and what it asks for in return, the derived facts that conditions read.
 
 use crate::customer::Customer;
-use crate::customer::facts::{FactPolicy, ResetBy, counts, is_response};
+use crate::customer::facts::{FactPolicy, ResetBy, counts};
 use crate::customer::{ApplyPolicy, ReleasedBy};
 use crate::message::EventKind;
 use crate::policy::condition::Derived;
@@ -101,13 +101,9 @@ pub fn next_change(policy: &Policy, customer: &Customer, at_ms: i64) -> Option<i
         since_ms.saturating_add((days + 1).saturating_mul(DAY_MS))
     };
     let first = customer.contacts.iter().find(|contact| counts(contact, at_ms, policy));
-    let responses = customer.events.iter().rev();
-    let last_response = responses
-        .filter(|event| event.at_ms <= at_ms)
-        .find(|event| is_response(event, policy));
     let days = [
         first.map(|contact| contact.at_ms),
-        last_response.map(|event| event.at_ms),
+        customer.last_response_ms(ResetBy::AnyChannel, at_ms, policy),
     ];
     let days = days.into_iter().flatten().map(next_day);
     let confirmations = customer.contacts.iter().map(|contact| {

@@ -1,6 +1,6 @@
 //! The top level of the file, in the order in which its parts need each other: names first, then what mentions them.
 
-use super::{Calendar, Context, EVENTS, channel, class, holdout, later, rule, selector};
+use super::{Calendar, Context, channel, class, holdout, later, rule, selector};
 use crate::message::{EventKind, Name};
 use crate::policy::file::{Diagnostic, Fields, Node, Span as Place, Value, fields, scalar};
 use crate::policy::model::{Exception, OnHit, Policy, RuleIndex, Stop};
@@ -8,11 +8,12 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 const DAY_MS: i64 = 86_400_000;
-const DEFAULT_RESPONSES: [EventKind; 4] = [
-    EventKind::Clicked,
-    EventKind::Replied,
-    EventKind::Converted,
-    EventKind::Opened,
+/// What may be a response, and all of it is by default. `declined` is an answer, and never one.
+const RESPONSES: &[(&str, EventKind)] = &[
+    ("clicked", EventKind::Clicked),
+    ("replied", EventKind::Replied),
+    ("converted", EventKind::Converted),
+    ("opened", EventKind::Opened),
 ];
 
 /// `defaults:`, with what the language says for the keys that are left out.
@@ -198,12 +199,12 @@ fn default_class(defaults: &Defaults<'_>, head: Place, context: &mut Context<'_>
 
 fn responses(node: Option<&Node>, context: &mut Context<'_>) -> Vec<EventKind> {
     match node {
-        None => DEFAULT_RESPONSES.to_vec(),
+        None => RESPONSES.iter().map(|(_, kind)| *kind).collect(),
         Some(node) => {
             let findings = &mut context.findings;
             node.as_list()
                 .iter()
-                .filter_map(|item| scalar::word(item, "event", EVENTS, findings))
+                .filter_map(|item| scalar::word(item, "response", RESPONSES, findings))
                 .collect()
         }
     }

@@ -111,7 +111,7 @@ impl CoolOff {
     fn events_of(&self, kind: EventKind, rule: &Rule, view: &View, zone: &TimeZone, times: &mut Vec<i64>) {
         let customer = view.customer;
         for (index, event) in customer.events.iter().enumerate() {
-            if event.kind != kind || event.machine || event.at_ms > view.at_ms {
+            if event.kind != kind || event.machine {
                 continue;
             }
             let seen = LedgerEvent {
@@ -170,11 +170,8 @@ impl CoolOff {
             return false;
         };
         let over = max.is_some_and(|max| max.after(event.at_ms, zone) <= view.at_ms);
-        let paired = |other: &PastEvent| {
-            other.kind == *kind
-                && other.at_ms <= view.at_ms
-                && (other.issue_id.is_none() || other.issue_id == event.issue_id)
-        };
+        let paired =
+            |other: &PastEvent| other.kind == *kind && (other.issue_id.is_none() || other.issue_id == event.issue_id);
         over || later.iter().any(paired)
     }
 }

@@ -42,7 +42,11 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "responses: [cliked]",
-            "1:13: unknown event `cliked` (did you mean `clicked`?)",
+            "1:13: unknown response `cliked` (did you mean `clicked`?)",
+        ),
+        (
+            "responses: [declined]",
+            "1:13: unknown response `declined` (expected `clicked`, `replied`, `converted` or `opened`)",
         ),
         (
             "calendars: { a: [2026-13-01] }",

@@ -24,6 +24,8 @@ const ZONES: &[&str] = &[
     "Asia/Beirut",
     "America/St_Johns",
     "Asia/Kathmandu",
+    "Africa/Cairo",
+    "Europe/Dublin",
 ];
 const NOWS: &[&str] = &[
     "2011-12-28T12:34:56.789Z",
@@ -34,6 +36,8 @@ const NOWS: &[&str] = &[
     "2022-03-25T22:00:00Z",
     "2010-11-06T22:31:00Z",
     "2026-06-10T09:17:00.001Z",
+    "2021-10-30T20:00:00Z",
+    "2023-04-27T12:00:00Z",
 ];
 
 struct World {

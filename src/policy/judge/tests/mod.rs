@@ -3,7 +3,9 @@
 mod algebra;
 mod brute_force;
 mod builder;
+mod clocks;
 mod conditions;
+mod consent;
 mod groups;
 mod order;
 mod shared;
