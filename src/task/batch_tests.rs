@@ -94,6 +94,7 @@ fn run(
         may_judge: true,
         due_at_most: 100,
         rerouted_at_most: 100,
+        renews_offsets: false,
     };
     let prepared: Prepared = prepare(&context, store, &work).unwrap_or_else(|error| panic!("{error:?}"));
     let meta = StoreMeta {
