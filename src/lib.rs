@@ -120,6 +120,7 @@ pub mod customer;
 pub mod intake;
 pub mod message;
 pub mod policy;
+pub mod rehearsal;
 pub mod serve;
 pub mod store;
 pub mod task;

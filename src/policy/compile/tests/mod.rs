@@ -133,7 +133,7 @@ fn a_file_that_nests_too_deep_is_refused() {
 
 #[test]
 fn a_file_that_is_too_long_is_refused_unread() {
-    let found = Policy::load(&vec![b'#'; tree::FILE_BYTES + 1], "policy.yaml", None).unwrap_err();
+    let found = Policy::load(&vec![b'#'; crate::policy::file::tree::FILE_BYTES + 1], "policy.yaml", None).unwrap_err();
     assert!(lines(&found).contains("a policy is at most 1 MiB"));
 }
 
