@@ -228,7 +228,10 @@ impl Reload {
 
     fn load(&self) -> (Files, Result<Policy, Refused>) {
         let (files, policy) = load_policy(&self.settings.policy.file);
-        (files, policy.map_err(Refused::finally).and_then(|policy| self.served(policy)))
+        (
+            files,
+            policy.map_err(Refused::finally).and_then(|policy| self.served(policy)),
+        )
     }
 
     /// The policy, if the cluster has everything for it.

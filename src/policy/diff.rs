@@ -59,7 +59,12 @@ pub struct Version<'v> {
 }
 
 /// Lists whose elements have a key that names them.
-const NAMED: &[(&str, &str)] = &[("rules", "id"), ("exceptions", "id"), ("experiments", "id"), ("stops", "why")];
+const NAMED: &[(&str, &str)] = &[
+    ("rules", "id"),
+    ("exceptions", "id"),
+    ("experiments", "id"),
+    ("stops", "why"),
+];
 /// Maps from a name to its settings.
 const MAPS: &[&str] = &["channels", "classes", "calendars", "defaults"];
 
@@ -198,7 +203,10 @@ fn rule(name: &str, before: &Node, after: &Node, old: &Policy, new: &Policy, cha
 }
 
 fn scope(one: &Rule, other: &Rule) -> (How, Effect) {
-    match (covers(&one.governs, &other.governs), covers(&other.governs, &one.governs)) {
+    match (
+        covers(&one.governs, &other.governs),
+        covers(&other.governs, &one.governs),
+    ) {
         (false, true) => (How::Widened, Effect::Stricter),
         (true, false) => (How::Narrowed, Effect::Looser),
         _ => (How::Changed, Effect::Different),
@@ -308,7 +316,11 @@ fn compared(one: &Node, other: &Node) -> Option<(How, bool)> {
     }
     let number = |text: &str| match text {
         "unlimited" => Some(f64::INFINITY),
-        text => text.trim_end_matches('%').parse::<f64>().ok().filter(|number| number.is_finite()),
+        text => text
+            .trim_end_matches('%')
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite()),
     };
     let (one, other) = (number(one)?, number(other)?);
     let how = if other > one { How::Raised } else { How::Lowered };
@@ -390,7 +402,11 @@ pub fn text(changes: &[Change]) -> String {
         }
         let subject = [change.name.as_deref(), change.key.as_deref()];
         let subject: Vec<&str> = subject.into_iter().flatten().collect();
-        let subject = if subject.is_empty() { section } else { &subject.join(": ") };
+        let subject = if subject.is_empty() {
+            section
+        } else {
+            &subject.join(": ")
+        };
         let mark = match change.how {
             How::Added => '+',
             How::Removed => '-',
@@ -400,7 +416,12 @@ pub fn text(changes: &[Change]) -> String {
         let said = match change.how {
             How::Added => format!("{subject} {}", shown(&change.new)),
             How::Removed => format!("{subject} {}", shown(&change.old)),
-            how => format!("{subject} {}: {} → {}", how.as_str(), shown(&change.old), shown(&change.new)),
+            how => format!(
+                "{subject} {}: {} → {}",
+                how.as_str(),
+                shown(&change.old),
+                shown(&change.new)
+            ),
         };
         let effect = match change.effect {
             Effect::Different => String::new(),
@@ -451,9 +472,21 @@ calendars: { x: [2026-12-25] }
     #[test]
     fn every_change_says_what_it_does() {
         for (from, to, expected) in [
-            ("limit: 5", "limit: 4", "rules\n  ~ week: cap.limit lowered: 5 → 4  (stricter)\n"),
-            ("limit: 5", "limit: unlimited", "  ~ week: cap.limit raised: 5 → unlimited  (looser)\n"),
-            ("window: 7d", "window: 5d", "  ~ week: cap.window shorter: 7d → 5d  (looser)\n"),
+            (
+                "limit: 5",
+                "limit: 4",
+                "rules\n  ~ week: cap.limit lowered: 5 → 4  (stricter)\n",
+            ),
+            (
+                "limit: 5",
+                "limit: unlimited",
+                "  ~ week: cap.limit raised: 5 → unlimited  (looser)\n",
+            ),
+            (
+                "window: 7d",
+                "window: 5d",
+                "  ~ week: cap.window shorter: 7d → 5d  (looser)\n",
+            ),
             ("gap: 4h", "gap: 1d", "  ~ spacing: gap longer: 4h → 1d  (stricter)\n"),
             (
                 "for: { channel: email }",
@@ -470,8 +503,16 @@ calendars: { x: [2026-12-25] }
                 "gap: 4h, for: { channel: sms } }",
                 "  ~ spacing: for narrowed: everything → { channel: sms }  (looser)\n",
             ),
-            ("on-hit: defer", "on-hit: suppress", "  ~ week: on-hit changed: defer → suppress  (stricter)\n"),
-            ("shadow: true, ", "", "  ~ trial: shadow changed: true → false  (stricter)\n"),
+            (
+                "on-hit: defer",
+                "on-hit: suppress",
+                "  ~ week: on-hit changed: defer → suppress  (stricter)\n",
+            ),
+            (
+                "shadow: true, ",
+                "",
+                "  ~ trial: shadow changed: true → false  (stricter)\n",
+            ),
             (
                 "  - { id: gone, gap: 1h, for: { class: marketing } }\n",
                 "  - { id: new, gap: 2h }\n",
@@ -487,7 +528,11 @@ calendars: { x: [2026-12-25] }
                 "obeys: [cap, gap]",
                 "classes\n  ~ marketing: obeys changed: all → [cap, gap]\n",
             ),
-            ("timezone: UTC", "timezone: Europe/Lisbon", "timezone\n  ~ timezone changed: UTC → Europe/Lisbon\n"),
+            (
+                "timezone: UTC",
+                "timezone: Europe/Lisbon",
+                "timezone\n  ~ timezone changed: UTC → Europe/Lisbon\n",
+            ),
             (
                 "calendars:",
                 "stops: [ { for: { channel: sms }, why: outage } ]\ncalendars:",

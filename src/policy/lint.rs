@@ -182,8 +182,16 @@ fn windows_that_never_open_together(policy: &Policy, places: &Places, findings: 
                     channel.name,
                     listed.join(" and ")
                 );
-                let place = windows.last().map_or(places.root.span, |(rule, _)| places.of_rule(rule));
-                warn(findings, "never-open", place, message, "with this one, no hour of the week is left");
+                let place = windows
+                    .last()
+                    .map_or(places.root.span, |(rule, _)| places.of_rule(rule));
+                warn(
+                    findings,
+                    "never-open",
+                    place,
+                    message,
+                    "with this one, no hour of the week is left",
+                );
                 said.push(ids);
             }
         }
@@ -202,7 +210,10 @@ fn looks_too_far_back(rule: &Rule, places: &Places, findings: &mut Findings) {
                 Shape::Calendar(_) | Shape::Ever => 0,
             };
             if length_ms > EXACT_AGE_MS {
-                let message = format!("the window of `{}` is longer than the history that is always whole", rule.id);
+                let message = format!(
+                    "the window of `{}` is longer than the history that is always whole",
+                    rule.id
+                );
                 let label = format!(
                     "{} days are; of a customer with very many contacts, older ones may be gone, and then the rule blocks",
                     days(EXACT_AGE_MS)
@@ -211,9 +222,8 @@ fn looks_too_far_back(rule: &Rule, places: &Places, findings: &mut Findings) {
             }
         }
         RuleKind::CoolOff(cool_off) => {
-            let forgotten = |trigger: &Trigger| {
-                matches!(trigger, Trigger::Event(EventKind::Opened | EventKind::Clicked))
-            };
+            let forgotten =
+                |trigger: &Trigger| matches!(trigger, Trigger::Event(EventKind::Opened | EventKind::Clicked));
             let within_ms = cool_off.within.map_or(0, most_ms);
             if cool_off.after.iter().any(forgotten) && within_ms > EVENT_AGE_MS {
                 let message = format!("`{}` looks further back than opens and clicks are kept", rule.id);

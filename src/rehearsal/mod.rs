@@ -27,6 +27,8 @@ pub mod words;
 pub mod working;
 
 #[cfg(test)]
+mod shipped;
+#[cfg(test)]
 mod tests;
 
 pub use play::{Failure, Played, play};

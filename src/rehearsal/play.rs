@@ -78,7 +78,9 @@ impl Player<'_> {
     fn run(&mut self, policy: &Rc<Policy>) -> Result<(), Problem> {
         let mut policy = policy.clone();
         if !self.test.policy.is_empty() {
-            policy = self.replaced(&self.test.policy).map_err(|notes| Problem { step: 0, notes })?;
+            policy = self
+                .replaced(&self.test.policy)
+                .map_err(|notes| Problem { step: 0, notes })?;
         }
         let stage = Stage::new(policy).map_err(|problem| Problem {
             step: 0,
@@ -147,7 +149,9 @@ impl Player<'_> {
         let step = &self.test.steps[index];
         let scene = match &step.act {
             Act::Policy(replaced) => {
-                let policy = self.replaced(replaced).map_err(|notes| Problem { step: index, notes })?;
+                let policy = self
+                    .replaced(replaced)
+                    .map_err(|notes| Problem { step: index, notes })?;
                 let line = format!("{} the policy is replaced: {}", text_of(step.at_ms), policy.label);
                 self.played.trace.push(line);
                 self.on_stage(index, |stage| stage.replace_policy(step.at_ms, policy))?
@@ -195,7 +199,11 @@ impl Player<'_> {
         if let (Some(failure), Some(before)) = (self.played.failures.last_mut(), &before)
             && failure.step == index + 1
         {
-            failure.zone.clone_from(&before.profile.timezone);
+            let company = policy
+                .as_ref()
+                .and_then(|policy| policy.zone.iana_name())
+                .map(Name::from);
+            failure.zone = before.profile.timezone.clone().or(company);
         }
         Ok(())
     }
@@ -244,7 +252,9 @@ impl Player<'_> {
 
     fn note_woken(&mut self, scene: Scene) {
         for decided in scene.decided {
-            self.played.trace.push(format!("{} {}", decided.decided_at, told(&decided)));
+            self.played
+                .trace
+                .push(format!("{} {}", decided.decided_at, told(&decided)));
             // A contact that is given back is no verdict about something that waits.
             if decided.verdict != "released" {
                 self.woke.push(decided);
@@ -279,7 +289,10 @@ impl Player<'_> {
                 self.document = document;
                 Ok(Rc::new(policy))
             }
-            Err(errors) => Err(vec![format!("the replaced policy cannot be used\n{}", errors.to_text(false))]),
+            Err(errors) => Err(vec![format!(
+                "the replaced policy cannot be used\n{}",
+                errors.to_text(false)
+            )]),
         }
     }
 

@@ -34,14 +34,22 @@ pub fn text(played: &[Played], sources: &Sources, verbose: bool) -> String {
     }
     let failed = played.iter().filter(|test| !test.failures.is_empty()).count();
     let noun = if played.len() == 1 { "test" } else { "tests" };
-    let _ = writeln!(text, "{} {noun}, {} passed, {failed} failed", played.len(), played.len() - failed);
+    let _ = writeln!(
+        text,
+        "{} {noun}, {} passed, {failed} failed",
+        played.len(),
+        played.len() - failed
+    );
     text
 }
 
 fn failure_text(failure: &Failure, sources: &Sources) -> String {
     let place = sources.place(failure.span.start);
     let at = text_of(failure.at_ms);
-    let mut text = format!("{}:{}:{}: {} at {at}\n", place.file, place.line, place.column, failure.what);
+    let mut text = format!(
+        "{}:{}:{}: {} at {at}\n",
+        place.file, place.line, place.column, failure.what
+    );
     if !failure.mismatches.is_empty() {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING);
@@ -126,10 +134,16 @@ pub fn junit(played: &[Played], sources: &Sources) -> String {
     let all: Vec<&Played> = played.iter().collect();
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let (count, bad) = (all.len(), failed(&all));
-    let _ = writeln!(text, "<testsuites name=\"forbear policy test\" tests=\"{count}\" failures=\"{bad}\" errors=\"0\">");
+    let _ = writeln!(
+        text,
+        "<testsuites name=\"forbear policy test\" tests=\"{count}\" failures=\"{bad}\" errors=\"0\">"
+    );
     for (file, tests) in &suites {
         let (count, bad, name) = (tests.len(), failed(tests), xml(file));
-        let _ = writeln!(text, "  <testsuite name=\"{name}\" tests=\"{count}\" failures=\"{bad}\" errors=\"0\">");
+        let _ = writeln!(
+            text,
+            "  <testsuite name=\"{name}\" tests=\"{count}\" failures=\"{bad}\" errors=\"0\">"
+        );
         for test in tests {
             let line = sources.place(test.span.start).line;
             let _ = write!(

@@ -90,7 +90,12 @@ pub fn read_tests(node: &Node, policy: &Policy, findings: &mut Findings) -> Vec<
     }
     let Value::List(items) = &listed.value else {
         let message = format!("`tests` is a list, not {}", listed.described());
-        findings.error("type", listed.span, message, "expected `- { name: …, timeline: [ … ] }`");
+        findings.error(
+            "type",
+            listed.span,
+            message,
+            "expected `- { name: …, timeline: [ … ] }`",
+        );
         return Vec::new();
     };
     if items.len() > TESTS_AT_MOST {
@@ -99,7 +104,8 @@ pub fn read_tests(node: &Node, policy: &Policy, findings: &mut Findings) -> Vec<
         return Vec::new();
     }
     let read = items.iter().enumerate();
-    read.filter_map(|(index, item)| test(item, index, policy, findings)).collect()
+    read.filter_map(|(index, item)| test(item, index, policy, findings))
+        .collect()
 }
 
 fn test(node: &Node, index: usize, policy: &Policy, findings: &mut Findings) -> Option<Test> {
@@ -128,7 +134,12 @@ fn test(node: &Node, index: usize, policy: &Policy, findings: &mut Findings) -> 
     }
     let Some(timeline) = of("timeline") else {
         let message = "a test needs `timeline`";
-        findings.error("missing-key", span, message, "expected `timeline: [ { at: …, intent: { … } } ]`");
+        findings.error(
+            "missing-key",
+            span,
+            message,
+            "expected `timeline: [ { at: …, intent: { … } } ]`",
+        );
         return None;
     };
     let steps = timeline_of(&timeline.value, &mut reader)?;
@@ -174,9 +185,7 @@ pub(super) const FROM_THE_BEGINNING: i64 = i64::MIN;
 fn occurring_at(event: &[u8], at_ms: i64) -> Vec<u8> {
     match serde_json::from_slice::<Message>(event) {
         Ok(mut message) => {
-            message
-                .entry("occurred_at")
-                .or_insert_with(|| text_of(at_ms).into());
+            message.entry("occurred_at").or_insert_with(|| text_of(at_ms).into());
             bytes_of(&message)
         }
         Err(_) => event.to_vec(),
@@ -227,7 +236,12 @@ fn step(node: &Node, before_ms: Option<i64>, reader: &mut Reader) -> Option<Step
     for entry in entries {
         let key = entry.key.as_str();
         if !ACTS.contains(&key) && !matches!(key, "at" | "expect" | "why" | "about") {
-            unknown_key(entry, "a step", ["at", "expect", "why"].into_iter().chain(ACTS), reader.findings);
+            unknown_key(
+                entry,
+                "a step",
+                ["at", "expect", "why"].into_iter().chain(ACTS),
+                reader.findings,
+            );
         }
     }
     let of = |key: &str| entries.iter().find(|entry| entry.key == key);
@@ -240,7 +254,10 @@ fn step(node: &Node, before_ms: Option<i64>, reader: &mut Reader) -> Option<Step
             None
         }
     };
-    let acts: Vec<&Entry> = entries.iter().filter(|entry| ACTS.contains(&entry.key.as_str())).collect();
+    let acts: Vec<&Entry> = entries
+        .iter()
+        .filter(|entry| ACTS.contains(&entry.key.as_str()))
+        .collect();
     let [act] = acts.as_slice() else {
         let (message, place) = match acts.as_slice() {
             [] => ("this step does nothing".to_owned(), span),
@@ -287,10 +304,18 @@ fn step(node: &Node, before_ms: Option<i64>, reader: &mut Reader) -> Option<Step
 fn top_level(node: &Node, findings: &mut Findings) -> Option<Vec<Entry>> {
     let Value::Map(entries) = &node.value else {
         let message = format!("`policy` is a map, not {}", node.described());
-        findings.error("type", node.span, message, "expected top-level keys of the policy, such as `rules:`");
+        findings.error(
+            "type",
+            node.span,
+            message,
+            "expected top-level keys of the policy, such as `rules:`",
+        );
         return None;
     };
-    for entry in entries.iter().filter(|entry| matches!(entry.key.as_str(), "include" | "tests")) {
+    for entry in entries
+        .iter()
+        .filter(|entry| matches!(entry.key.as_str(), "include" | "tests"))
+    {
         let message = format!("a test cannot replace `{}`", entry.key);
         findings.error("value", entry.key_span, message, "expected a key such as `rules`");
         return None;
@@ -338,7 +363,9 @@ impl<'r> Reader<'r> {
         let bytes = bytes_of(&message);
         let state = node.entries().iter().find(|entry| entry.key == "state");
         let state = match state {
-            Some(entry) => crate::policy::file::scalar::word(&entry.value, "state of a contact", STATES, self.findings)?,
+            Some(entry) => {
+                crate::policy::file::scalar::word(&entry.value, "state of a contact", STATES, self.findings)?
+            }
             None => ContactState::Delivered,
         };
         match decode_intent(Some(&bytes), &[], at_ms, MAX_INTENT_BYTES, false) {
@@ -368,9 +395,7 @@ impl<'r> Reader<'r> {
             return None;
         }
         if let Some(at_ms) = at_ms {
-            message
-                .entry("occurred_at")
-                .or_insert_with(|| text_of(at_ms).into());
+            message.entry("occurred_at").or_insert_with(|| text_of(at_ms).into());
         }
         self.told(message, node)
     }

@@ -147,7 +147,10 @@ impl Stage {
     /// # Errors
     /// As for [`Self::pass_until`].
     pub fn engage(&mut self, at_ms: i64, events: &[Vec<u8>]) -> Result<Scene, String> {
-        let records = events.iter().map(|event| self.record(1, event.clone(), at_ms)).collect();
+        let records = events
+            .iter()
+            .map(|event| self.record(1, event.clone(), at_ms))
+            .collect();
         self.batch(at_ms, records, Vec::new(), Vec::new())
     }
 
@@ -254,12 +257,7 @@ impl Stage {
         Scene::read(&prepared.outgoing)
     }
 
-    fn write(
-        &mut self,
-        changes: &[crate::store::Change],
-        served: &[(i64, String)],
-        at_ms: i64,
-    ) -> Result<(), String> {
+    fn write(&mut self, changes: &[crate::store::Change], served: &[(i64, String)], at_ms: i64) -> Result<(), String> {
         self.writes += 1;
         let meta = StoreMeta {
             changelog_position: self.writes,

@@ -150,7 +150,7 @@ fn a_cancelled_a_released_and_a_repeated_intent_end_as_they_should() {
     - { tick: true, expect: { woke: [ { intent: b, verdict: approved, blocked-by: [] } ] } }
 - name: a contact has an id like an intent
   timeline:
-    - { at: 2026-01-05T15:00:00Z, contact: { intent_id: a, channel: email, class: service } }
+    - { at: 2026-01-05T15:00:00Z, contact: { intent_id: a, channel: email, state: sent } }
     - { at: 2026-01-05T15:10:00Z, intent: { intent_id: a, channel: email }, expect: { reason: duplicate } }
     - { at: 2026-01-05T15:20:00Z, event: { type: failed, intent_id: a } }
     - { at: 2026-01-05T15:30:00Z, intent: { channel: email }, expect: approved }
@@ -253,12 +253,12 @@ tests:
     for expected in [
         "FAIL  this one is wrong (tests.yaml:3)",
         "tests.yaml:9:17: the intent `intent-2` at 2026-03-28T20:30:00.000Z",
-        " verdict        approved                  deferred",
-        " channel        push                      email",
-        " reason         approved                  cap",
-        " rule           week                      email-day",
-        " blocked-by     [week]                    [email-day, trial (shadow)]",
-        " next-eligible  null                      2026-03-29T00:00:00.000Z",
+        " verdict        approved  deferred",
+        " channel        push      email",
+        " reason         approved  cap",
+        " rule           week      email-day",
+        " blocked-by     [week]    [email-day, trial (shadow)]",
+        " next-eligible  null      2026-03-29T00:00:00.000Z",
         "every rule's working (times in Europe/Lisbon)",
         " email    email-day  cap               BLOCKS                  1 of 1  2026-03-28 00:00 +00:00 – 2026-03-29 00:00 +00:00  2026-03-29 00:00 +00:00",
         " email    week       cap               passes                  1 of 2",
@@ -311,8 +311,14 @@ fn what_woke_is_compared_in_number_and_in_order() {
 fn a_mistake_in_a_test_is_reported_where_it_stands() {
     let step = |step: &str| format!("- {{ name: x, timeline: [ {step} ] }}");
     for (text, expected) in [
-        ("tets: []".to_owned(), "1:1: unknown key `tets` in a file of tests (did you mean `tests`?)"),
-        ("- { nam: x, timeline: [] }".to_owned(), "1:5: unknown key `nam` in a test (did you mean `name`?)"),
+        (
+            "tets: []".to_owned(),
+            "1:1: unknown key `tets` in a file of tests (did you mean `tests`?)",
+        ),
+        (
+            "- { nam: x, timeline: [] }".to_owned(),
+            "1:5: unknown key `nam` in a test (did you mean `name`?)",
+        ),
         ("- { name: x }".to_owned(), "1:5: a test needs `timeline`"),
         (
             "- { name: x, timeline: [] }".to_owned(),
@@ -416,7 +422,7 @@ fn a_policy_step_that_cannot_be_compiled_fails_the_test_with_its_place() {
         "- name: x\n  timeline:\n    - { at: 2026-01-05T15:00:00Z, policy: { rules: [ { id: a, gap: 5m } ] } }\n    \
          - { at: 2026-01-05T15:00:00Z, intent: { channel: email }, expect: approved }\n",
     );
-    assert!(text.contains("tests.yaml:3:71"), "{text}");
+    assert!(text.contains("tests.yaml:3:68"), "{text}");
     assert!(text.contains("`5min` for minutes"), "{text}");
 }
 
@@ -445,9 +451,8 @@ fn every_field_that_a_test_may_write_is_read_by_the_decoders() {
     use crate::message::{decode_event, decode_intent};
     let mut unread = Vec::new();
     for (field, kind) in INTENT {
-        let message = format!(
-            r#"{{"intent_id":"i","customer_id":"c","channel":"email","division":"d","{field}":{{"a":[]}}}}"#
-        );
+        let message =
+            format!(r#"{{"intent_id":"i","customer_id":"c","channel":"email","division":"d","{field}":{{"a":[]}}}}"#);
         let message = match *field {
             "intent_id" | "customer_id" | "channel" | "division" => {
                 message.replacen(&format!("\"{field}\":"), &format!("\"x{field}\":"), 1)
@@ -461,7 +466,12 @@ fn every_field_that_a_test_may_write_is_read_by_the_decoders() {
     }
     assert_eq!(unread, Vec::<&str>::new());
     for (field, _) in EVENT {
-        let kinds = ["profile_set", "preferences_set", "consent_granted", "contacted_elsewhere"];
+        let kinds = [
+            "profile_set",
+            "preferences_set",
+            "consent_granted",
+            "contacted_elsewhere",
+        ];
         let refused = kinds.iter().any(|kind| {
             let mut message = serde_json::json!({
                 "type": kind, "event_id": "e", "customer_id": "c", "occurred_at": "2026-01-05T15:00:00Z",

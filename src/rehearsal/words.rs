@@ -222,9 +222,7 @@ fn anything(node: &Node) -> Json {
         Value::Scalar { .. } => scalar(node).unwrap_or(Json::Null),
         Value::List(items) => Json::Array(items.iter().map(anything).collect()),
         Value::Map(entries) => {
-            let pairs = entries
-                .iter()
-                .map(|entry| (entry.key.clone(), anything(&entry.value)));
+            let pairs = entries.iter().map(|entry| (entry.key.clone(), anything(&entry.value)));
             Json::Object(pairs.collect())
         }
     }

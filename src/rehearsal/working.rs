@@ -161,12 +161,16 @@ fn because(decided: &Decided, workings: &[Working]) -> String {
         Some(Reason::Cap) => match numbers {
             Some((count, limit)) => {
                 let noun = messages(count);
-                format!("you have already had {count} {noun} of this kind from us lately and {limit} is the most we allow")
+                format!(
+                    "you have already had {count} {noun} of this kind from us lately and {limit} is the most we allow"
+                )
             }
             None => "you have already had as many messages of this kind from us as we allow".to_owned(),
         },
         Some(Reason::Gap) => "we had sent you another message only a short time before".to_owned(),
-        Some(Reason::Consent) => format!("you have not agreed to messages like it by {channel}, or have told us to stop"),
+        Some(Reason::Consent) => {
+            format!("you have not agreed to messages like it by {channel}, or have told us to stop")
+        }
         Some(Reason::ConsentExpired) => format!("your agreement to messages by {channel} has run out"),
         Some(Reason::Preference) => match numbers {
             Some((count, limit)) => {
@@ -180,7 +184,9 @@ fn because(decided: &Decided, workings: &[Working]) -> String {
         Some(Reason::CoolOff) => "we are leaving you in peace for a while after what happened lately".to_owned(),
         Some(Reason::RedundantOffer) => "you have had the same offer from us lately".to_owned(),
         Some(Reason::Sequence) => "it does not go together with something else that we sent you".to_owned(),
-        Some(Reason::Pressure) => "you have had a lot of messages from us lately, all of them taken together".to_owned(),
+        Some(Reason::Pressure) => {
+            "you have had a lot of messages from us lately, all of them taken together".to_owned()
+        }
         Some(Reason::BackOff) => "you have not responded to our last messages, so we write less often".to_owned(),
         Some(Reason::Mix) => "most of our last messages to you were of the same kind".to_owned(),
         Some(Reason::Spend) => "we have reached what we spend on messages to one customer".to_owned(),
@@ -194,7 +200,9 @@ fn because(decided: &Decided, workings: &[Working]) -> String {
         Some(Reason::Cancelled) => "it was cancelled".to_owned(),
         Some(Reason::Held | Reason::Arbitration) => "another message for you comes first".to_owned(),
         Some(Reason::DeferralLimit) => "too many other messages for you were waiting".to_owned(),
-        Some(Reason::PolicyError) => "one of our rules could not be worked out, and then we rather send nothing".to_owned(),
+        Some(Reason::PolicyError) => {
+            "one of our rules could not be worked out, and then we rather send nothing".to_owned()
+        }
         Some(Reason::Approved | Reason::Released) | None => "our rules say so".to_owned(),
     }
 }

@@ -41,8 +41,10 @@ enum PolicyCommand {
                             git show main:policy.yaml > old.yaml && forbear policy diff old.yaml policy.yaml --format json")]
     Diff(diff::DiffArguments),
     /// The JSON Schema of the policy file, for editors
-    #[command(after_help = "Example:\n  forbear policy schema > forbear-policy.schema.json\n\nThen, in the first line of a policy:\n  \
-                            # yaml-language-server: $schema=forbear-policy.schema.json")]
+    #[command(
+        after_help = "Example:\n  forbear policy schema > forbear-policy.schema.json\n\nThen, in the first line of a policy:\n  \
+                            # yaml-language-server: $schema=forbear-policy.schema.json"
+    )]
     Schema,
 }
 

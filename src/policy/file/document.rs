@@ -62,7 +62,9 @@ impl Document {
             reviews: Vec::new(),
             nodes: 0,
         };
-        let root = gathering.file(name, bytes, None).and_then(|root| gathering.resolve(root));
+        let root = gathering
+            .file(name, bytes, None)
+            .and_then(|root| gathering.resolve(root));
         let Gathering {
             sources,
             mut findings,
@@ -148,7 +150,8 @@ impl Gathering<'_> {
         if self.sources.text().len() + text.len() > FILE_BYTES + FILES_AT_MOST {
             let message = "the files of this policy are larger than 1 MiB together";
             let label = "this one is too much";
-            self.findings.error("too-large", from.unwrap_or_default(), message, label);
+            self.findings
+                .error("too-large", from.unwrap_or_default(), message, label);
             return None;
         }
         let base = self.sources.add(name, text);
@@ -156,7 +159,8 @@ impl Gathering<'_> {
         self.nodes += root.size();
         if self.nodes > NODES {
             let message = format!("more than {NODES} values in all files, aliases counted as what they stand for");
-            self.findings.error("too-large", root.span, message, "too many from here on");
+            self.findings
+                .error("too-large", root.span, message, "too many from here on");
             return None;
         }
         Some(root)
@@ -229,9 +233,12 @@ impl Gathering<'_> {
     fn merge(&mut self, root: &Node, merged: &mut Vec<Entry>) {
         if !matches!(root.value, Value::Map(_)) {
             let message = format!("an included file is a map, not {}", root.described());
-            return self
-                .findings
-                .error("type", root.span, message, "expected `rules:`, `calendars:` and the like");
+            return self.findings.error(
+                "type",
+                root.span,
+                message,
+                "expected `rules:`, `calendars:` and the like",
+            );
         }
         for entry in root.entries() {
             match entry.key.as_str() {
@@ -381,7 +388,11 @@ mod tests {
 
     #[test]
     fn a_policy_that_includes_nothing_is_its_own_text_byte_for_byte() {
-        for text in ["forbear: 1 # one\n", "forbear: 1\ninclude: []\n", "include:\nforbear: 1\n"] {
+        for text in [
+            "forbear: 1 # one\n",
+            "forbear: 1\ninclude: []\n",
+            "include:\nforbear: 1\n",
+        ] {
             assert_eq!(read(&[("p.yaml", text)]).unwrap().text(), text.as_bytes());
         }
     }

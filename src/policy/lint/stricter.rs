@@ -102,7 +102,9 @@ fn longest_ms(shape: &Shape) -> Option<i64> {
 
 /// Whether whatever the narrow selector selects is selected by the wide one.
 pub fn covers(wide: &Selector, narrow: &Selector) -> bool {
-    wide.terms.iter().all(|wide| narrow.terms.iter().any(|narrow| implies(narrow, wide)))
+    wide.terms
+        .iter()
+        .all(|wide| narrow.terms.iter().any(|narrow| implies(narrow, wide)))
 }
 
 fn implies(narrow: &Term, wide: &Term) -> bool {

@@ -99,7 +99,9 @@ impl Schedule {
             for schedule in schedules {
                 let mut common = Vec::new();
                 for (from, to) in &open {
-                    let both = schedule.open[day].iter().map(|(start, end)| (*from.max(start), *to.min(end)));
+                    let both = schedule.open[day]
+                        .iter()
+                        .map(|(start, end)| (*from.max(start), *to.min(end)));
                     common.extend(both.filter(|(from, to)| from < to));
                 }
                 open = common;

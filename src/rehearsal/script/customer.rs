@@ -22,7 +22,12 @@ pub fn customer(node: &Node, reader: &mut Reader) -> Option<Vec<Step>> {
         return Some(Vec::new());
     }
     let Value::Map(entries) = &node.value else {
-        return wrong(node, "customer", "a map such as `{ timezone: Europe/Lisbon }`", reader.findings);
+        return wrong(
+            node,
+            "customer",
+            "a map such as `{ timezone: Europe/Lisbon }`",
+            reader.findings,
+        );
     };
     let mut steps = Vec::new();
     let mut profile = Message::new();
@@ -99,7 +104,12 @@ fn consent(node: &Node, reader: &mut Reader) -> Option<Vec<Step>> {
         return Some(Vec::new());
     }
     let Value::Map(entries) = &node.value else {
-        return wrong(node, "consent", "`{ channel: granted }` or `{ channel: refused }`", reader.findings);
+        return wrong(
+            node,
+            "consent",
+            "`{ channel: granted }` or `{ channel: refused }`",
+            reader.findings,
+        );
     };
     let mut steps = Vec::new();
     for entry in entries {
@@ -122,7 +132,12 @@ fn consent(node: &Node, reader: &mut Reader) -> Option<Vec<Step>> {
             steps.push(from_the_beginning(item.span, reader.told(message, item)?));
         }
         if entry.key != "all" && reader.policy.channel(&entry.key).is_none() {
-            let known = reader.policy.channels.iter().map(|channel| &*channel.name).chain(["all"]);
+            let known = reader
+                .policy
+                .channels
+                .iter()
+                .map(|channel| &*channel.name)
+                .chain(["all"]);
             reader.findings.unknown("channel", &entry.key, entry.key_span, known);
         }
     }
