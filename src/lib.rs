@@ -96,6 +96,10 @@
 //!
 //! - Exactly once beyond Kafka. A sender that calls an outside service deduplicates on `forbear-decision-id`.
 //! - Counters for each rule. Rules are evaluated over the exact ledger, so a new limit or window applies to the past at once.
+//!   The exception is `capacity`, which no single customer's ledger can answer: its use is counted by partition
+//!   (`customer/capacity.rs`), for as long as its window was when the count was made.
+//! - Floating point in verdicts. Points, money and what decays are whole numbers (`policy/decay.rs`); only conditions and the
+//!   order of competitors know decimals, as the messages bring them.
 //! - File notifications. The policy's files are read each second and compared: that works for editors, mounted configuration maps
 //!   and network file systems alike.
 //! - A pool of restore threads. A restore runs on the worker's thread in bounded steps, between batches, so that the group is

@@ -227,13 +227,19 @@ fn a_broker_killed_and_restarted_on_its_folder_keeps_what_was_committed() {
     assert_eq!(client.node_count(), None, "nothing answers");
     broker.restart();
 
-    let records = client.read_topic(&topic);
+    // The coordinator answers a commit once it has it in its own log, and writes the marker of each partition afterwards: a
+    // broker that died in between completes that when it is back, and until then committed readers see nothing of it.
+    let records = wait_for("what was committed can be read", TIMEOUT, || {
+        Some(client.read_topic(&topic)).filter(|records| !records.is_empty())
+    });
     assert_eq!(records.len(), 1);
     assert_eq!(records[0].value.as_deref(), Some(b"committed".as_slice()));
     producer.begin_transaction().expect("the producer goes on");
     send(&producer, &topic, 0, "afterwards");
     producer.commit_transaction(TIMEOUT).expect("the commit");
-    assert_eq!(client.read_topic(&topic).len(), 2);
+    wait_for("both records can be read", TIMEOUT, || {
+        (client.read_topic(&topic).len() == 2).then_some(())
+    });
 }
 
 #[test]

@@ -32,17 +32,22 @@ pub fn counts(contact: &Contact, now_ms: i64, policy: &dyn FactPolicy) -> bool {
         && !(unconfirmed(contact, now_ms, policy) && policy.releases_unconfirmed(&contact.channel))
 }
 
-/// Whether the contact counts as delivered at `now_ms`: reported so, or past `confirm-within` without any report of its
-/// fate. A channel that gives unconfirmed contacts back never takes one as delivered.
+/// Whether the contact counts as delivered at `now_ms`: see [`delivered_at`].
 pub fn counts_as_delivered(contact: &Contact, now_ms: i64, policy: &dyn FactPolicy) -> bool {
+    delivered_at(contact, policy).is_some_and(|delivered_ms| delivered_ms <= now_ms)
+}
+
+/// From when on the contact counts as delivered, if nothing more is heard of it: always where that was reported, else
+/// once `confirm-within` is over without any report of its fate; none: it never does. A channel that gives unconfirmed
+/// contacts back never takes one as delivered.
+pub fn delivered_at(contact: &Contact, policy: &dyn FactPolicy) -> Option<i64> {
+    let given_back = || contact.state == ContactState::Reserved && policy.releases_unconfirmed(&contact.channel);
     match contact.state {
-        ContactState::Delivered => true,
-        ContactState::Reserved | ContactState::Sent => {
-            let due_ms = contact.at_ms.saturating_add(policy.confirm_within_ms(&contact.channel));
-            due_ms <= now_ms
-                && !(contact.state == ContactState::Reserved && policy.releases_unconfirmed(&contact.channel))
+        ContactState::Delivered => Some(i64::MIN),
+        ContactState::Reserved | ContactState::Sent if !given_back() => {
+            Some(contact.at_ms.saturating_add(policy.confirm_within_ms(&contact.channel)))
         }
-        ContactState::Released | ContactState::Failed => false,
+        _ => None,
     }
 }
 

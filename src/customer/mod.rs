@@ -9,6 +9,7 @@
 //! | [`facts`] | counts that conditions and rules ask for |
 //! | [`bounds`] | how much is kept, and what happens at the bound |
 //! | [`stored`], [`codec`], [`keys`] | loading, the changed values, bytes, keys |
+//! | [`capacity`] | what the partition has used of what all customers share |
 //!
 //! Invariants: contacts are sorted by time; a contact lies in exactly one value, the head or the segment of its month;
 //! a value is written only when it changed; where a bound would cost exactness, [`Customer::overflowed`] says so and the
@@ -17,6 +18,7 @@
 
 pub mod apply;
 pub mod bounds;
+pub mod capacity;
 pub mod codec;
 pub mod consent;
 pub mod facts;
@@ -30,6 +32,7 @@ mod tests;
 
 pub use apply::{Applied, ApplyPolicy, Released, ReleasedBy, apply};
 pub use bounds::Overflow;
+pub use capacity::CapacityUse;
 pub use codec::CodecError;
 pub use consent::{ConsentQuestion, ConsentStanding, consent_standing};
 pub use record::{

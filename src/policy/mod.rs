@@ -2,6 +2,7 @@
 
 pub mod compile;
 pub mod condition;
+pub mod decay;
 pub mod diff;
 pub mod facts;
 pub mod file;

@@ -5,10 +5,11 @@
 
 use crate::commit::log::Outgoing;
 use crate::commit::marker::Lineage;
-use crate::customer::{Customer, DecisionCoordinates, LoadError, Waiting};
+use crate::customer::{CapacityUse, Customer, DecisionCoordinates, LoadError, Waiting};
 use crate::intake::source::{InputKind, Inputs, Record, TopicIndex};
 use crate::message::{EventKind, Malformed, MalformedKind, Name, decode_event, decode_intent, owner};
 use crate::policy::model::Policy;
+use crate::policy::rules::capacity::capacities;
 use crate::store::{Change, Store, StoreError};
 use crate::verdict::dead_letter::dead_letter;
 use crate::verdict::reroute::{Stray, StrayKind, read_stray, reroute};
@@ -120,12 +121,14 @@ pub fn prepare<S: Store>(context: &BatchContext, store: &S, work: &Work) -> Resu
         partition_count: context.inputs.partition_count,
         max_intent_bytes: context.max_intent_bytes,
     };
+    let capacity = CapacityUse::load(work.partition, capacities(context.policy), &mut |key| store.get(key));
     let mut batch = Batch {
         context,
         step_context,
         store,
         work,
         customers: BTreeMap::new(),
+        capacity: capacity.map_err(load_error)?,
         prepared: Prepared::default(),
     };
     let mut arrivals = Vec::new();
@@ -187,6 +190,7 @@ struct Batch<'a, S> {
     work: &'a Work,
     /// Everybody whom the batch has looked at.
     customers: BTreeMap<Name, Customer>,
+    capacity: CapacityUse,
     prepared: Prepared,
 }
 
@@ -394,8 +398,12 @@ impl<'a, S: Store> Batch<'a, S> {
         let Some(customer) = self.customers.get_mut(id) else {
             return Ok(());
         };
-        let mut effects = Effects::default();
+        let mut effects = Effects {
+            capacity: std::mem::take(&mut self.capacity),
+            ..Effects::default()
+        };
         step(&self.step_context, customer, &mut read, &mut effects).map_err(load_error)?;
+        self.capacity = effects.capacity;
         self.prepared.outgoing.append(&mut effects.outgoing);
         self.prepared.counted.append(&mut effects.counted);
         Ok(())
@@ -431,6 +439,7 @@ impl<'a, S: Store> Batch<'a, S> {
             self.prepared.deferred_growth += customer.waiting.len() as i64;
             self.prepared.changes.append(&mut customer.changes(&self.work.lineage));
         }
+        self.prepared.changes.append(&mut self.capacity.changes());
         Ok(self.prepared)
     }
 }

@@ -16,6 +16,8 @@
 
 mod barrier;
 pub mod batch;
+#[cfg(test)]
+mod batch_tests;
 pub mod clock;
 mod closing;
 pub mod partition;

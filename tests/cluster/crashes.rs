@@ -93,13 +93,22 @@ fn a_stale_copy_of_the_state_directory_catches_up_before_anything_is_judged() {
     let scene = Scene::new("stale", &policies::brisk());
     let mut member = Member::start(&scene.instance(0));
     scene.wait_until_running(&mut [&mut member]);
-    let load = scene.load("a", 8).run(80, Duration::from_millis(100));
-    scene.wait_for_verdicts(150);
+    // The first load is over before the copy is taken, the second one comes after it: so the copy lacks something, however
+    // slowly the process starts.
+    scene
+        .load("a", 8)
+        .run(20, Duration::from_millis(50))
+        .join()
+        .expect("the load");
+    scene.wait_for_verdicts(100);
     member.kill9();
     let copy = member.launch.state.with_extension("copy");
     copy_directory(&member.launch.state, &copy);
     member.start_again();
-    scene.wait_for_verdicts(450);
+    scene.wait_until_at_rest(&mut [&mut member]);
+    let before = scene.verdicts();
+    let load = scene.load("b", 9).run(60, Duration::from_millis(100));
+    scene.wait_for_verdicts(before + 150);
     let killed = member.kill9();
     std::fs::remove_dir_all(&member.launch.state).expect("the state is removed");
     std::fs::rename(&copy, &member.launch.state).expect("the copy is put back");

@@ -228,7 +228,7 @@ impl Scene {
     }
 
     /// Offsets in the output topics, control records included: it grows while there is work.
-    fn verdicts(&self) -> i64 {
+    pub fn verdicts(&self) -> i64 {
         let ends = |topic: String| -> i64 {
             let ends = self.client.ends("read_committed", &topic);
             ends.map_or(0, |ends| ends.iter().sum())

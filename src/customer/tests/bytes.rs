@@ -147,6 +147,7 @@ proptest! {
             (waiting_body_key(&id, &origin), Key::WaitingBody { customer_id: &id, origin: origin.clone() }),
             (marker_key(partition), Key::Marker { partition }),
             (erased_key(&SECRET, &id), Key::Erased { hash }),
+            (capacity_key(partition, &id), Key::Capacity { partition, rule: &id }),
         ];
         for (key, expected) in &made {
             let parsed = parse_key(key);

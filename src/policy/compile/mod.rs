@@ -1,12 +1,22 @@
 //! From a policy file to the compiled [`Policy`]: every name is resolved, every expression checked, every mistake reported
 //! with its place, all of them at once. A policy exists only if there was no error.
 
+mod back_off;
+mod cap;
+mod capacity;
 mod channel;
 mod class;
 mod cool_off;
+mod holdout;
 mod later;
+mod limit;
+mod mix;
+mod pressure;
+mod redundant;
 mod rule;
 mod selector;
+mod sequence;
+mod spend;
 mod top;
 mod window;
 
@@ -18,6 +28,7 @@ use super::file::document::ReadFile;
 use super::file::{Diagnostic, Diagnostics, Document, Findings, Node, Span, Value};
 use super::lint::lint;
 use super::model::Policy;
+use super::rules::Experiment;
 use crate::message::EventKind;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
@@ -39,6 +50,7 @@ struct Context<'n> {
     channels: Vec<&'n str>,
     classes: Vec<&'n str>,
     rules: Vec<&'n str>,
+    experiments: Vec<Experiment>,
     calendars: Vec<Calendar<'n>>,
 }
 
@@ -79,6 +91,7 @@ impl Policy {
             channels: Vec::new(),
             classes: Vec::new(),
             rules: Vec::new(),
+            experiments: Vec::new(),
             calendars: Vec::new(),
         };
         let policy = top::policy(&document.root, document.text(), &mut context);
@@ -128,6 +141,7 @@ impl Context<'_> {
         Vocabulary {
             channels: &self.channels,
             classes: &self.classes,
+            experiments: &self.experiments,
         }
     }
 

@@ -1,6 +1,6 @@
 //! The top level of the file, in the order in which its parts need each other: names first, then what mentions them.
 
-use super::{Calendar, Context, EVENTS, channel, class, later, rule, selector};
+use super::{Calendar, Context, EVENTS, channel, class, holdout, later, rule, selector};
 use crate::message::{EventKind, Name};
 use crate::policy::file::{Diagnostic, Fields, Node, Span as Place, Value, fields, scalar};
 use crate::policy::model::{Exception, OnHit, Policy, RuleIndex, Stop};
@@ -55,6 +55,10 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
     let classes = file.require("classes", &mut context.findings);
     let rules = file.take("rules");
     gather_names(channels, classes, rules, context);
+    context.experiments = file
+        .take("experiments")
+        .map(|node| holdout::experiments(node, context))
+        .unwrap_or_default();
     context.calendars = calendars(file.take("calendars"), context);
     let defaults = defaults(file.take("defaults"), context);
     let responses = responses(file.take("responses"), context);
@@ -95,6 +99,7 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
         rules,
         stops,
         exceptions,
+        experiments: std::mem::take(&mut context.experiments),
     })
 }
 

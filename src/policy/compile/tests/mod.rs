@@ -1,5 +1,6 @@
 //! The shipped policies, the meaning of what they say, and every kind of mistake with its place.
 
+mod kinds;
 mod mistakes;
 
 use super::*;
@@ -70,7 +71,7 @@ fn the_policy_of_acme_compiles_to_what_it_says() {
     };
     assert_eq!(week.window.shape, Shape::Rolling(Length::Exact { ms: 7 * 86_400_000 }));
     assert!(matches!(week.limits.otherwise, Limit::Number(4)));
-    assert_eq!(week.limits.rows.len(), 2);
+    assert_eq!(week.limits.rows.len(), 3);
     assert!(policy.rules[0].counts_by_class && policy.rules[0].counts.terms.is_empty());
     let RuleKind::Cap(day) = &policy.rules[1].kind else {
         panic!("email-day is a cap")
@@ -78,19 +79,32 @@ fn the_policy_of_acme_compiles_to_what_it_says() {
     assert!(matches!(day.window.zone, ZoneChoice::Customer));
     assert!(policy.rules[1].on_hit.fallback && policy.rules[1].on_hit.defer && !policy.rules[1].on_hit.suppress);
     assert!(matches!(policy.rules[1].counts.terms.as_slice(), [Term::AnyOf { .. }]));
-    let RuleKind::CoolOff(ignored) = &policy.rules[5].kind else {
+    let rule = |id: &str| policy.rules.iter().find(|rule| &*rule.id == id).unwrap();
+    let RuleKind::CoolOff(ignored) = &rule("ignored-offer").kind else {
         panic!("ignored-offer is a cool-off")
     };
     assert_eq!(
         ignored.after,
         [Trigger::NoResponse(Length::Exact { ms: 3 * 86_400_000 })]
     );
-    let RuleKind::CoolOff(issue) = &policy.rules[6].kind else {
+    let RuleKind::CoolOff(issue) = &rule("open-issue").kind else {
         panic!("open-issue is a cool-off")
     };
     assert!(matches!(issue.block, Block::Until { .. }));
-    assert!(policy.rules[7].on_hit.defer, "windows defer");
-    assert!(policy.rules[9].shadow);
+    assert!(rule("nights").on_hit.defer, "windows defer");
+    assert!(rule("cap-trial").shadow);
+    let kinds: std::collections::HashSet<_> = policy.rules.iter().map(|rule| rule.kind.name()).collect();
+    assert_eq!(kinds.len(), 12, "every kind of rule");
+    let RuleKind::Pressure(pressure) = &rule("pressure-week").kind else {
+        panic!("pressure-week is a pressure")
+    };
+    assert!(matches!(pressure.limits.otherwise, Limit::Number(12_000_000)));
+    let RuleKind::Spend(spend) = &rule("mail-budget").kind else {
+        panic!("mail-budget is a spend")
+    };
+    assert!(matches!(spend.limits.otherwise, Limit::Number(12_000_000)));
+    assert!(rule("no-agent-then-mail").counts.terms.is_empty() && rule("no-agent-then-mail").counts_by_class);
+    assert_eq!(policy.experiments[0].arms.len(), 2);
     // The whole of 31 December in New York.
     assert_eq!(
         policy.exceptions[0].until_ms,

@@ -3,4 +3,10 @@
 mod algebra;
 mod brute_force;
 mod builder;
+mod conditions;
+mod groups;
+mod order;
+mod shared;
 mod steps;
+mod sums;
+mod waits;
