@@ -6,8 +6,6 @@
 
 mod stricter;
 
-pub use stricter::covers;
-
 use super::file::{Diagnostic, Findings, Node, Span as Place};
 use super::model::{Class, Obeys, Policy, Rule, RuleKindName};
 use super::rules::{RuleKind, Trigger};

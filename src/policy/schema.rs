@@ -4,9 +4,11 @@
 //! It says what can be said about one value at a time. Names that must exist, expressions, and what fits together are for
 //! `forbear policy check`.
 
+mod kinds;
 mod parts;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use serde_json::{Map, Value, json};
 
@@ -26,7 +28,7 @@ pub(crate) struct Part {
 /// The whole document.
 pub fn schema() -> Value {
     let mut definitions = Map::new();
-    for part in parts::PARTS {
+    for part in all_parts() {
         definitions.insert(part.definition.to_owned(), object(part));
     }
     definitions.insert("file-of-tests".to_owned(), file_of_tests());
@@ -39,6 +41,11 @@ pub fn schema() -> Value {
         "$ref": "#/$defs/policy",
         "$defs": definitions,
     })
+}
+
+/// Every map that the reader of the file knows.
+fn all_parts() -> impl Iterator<Item = &'static Part> {
+    parts::PARTS.iter().chain(kinds::KINDS)
 }
 
 fn object(part: &Part) -> Value {
@@ -57,7 +64,7 @@ fn object(part: &Part) -> Value {
         "required": part.required,
         "additionalProperties": false,
     });
-    let kinds: Vec<Value> = parts::RULE_KINDS
+    let kinds: Vec<Value> = kinds::RULE_KINDS
         .iter()
         .map(|kind| json!({ "required": [kind] }))
         .collect();

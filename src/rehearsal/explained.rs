@@ -71,6 +71,7 @@ pub fn explain(
         return Ok(None);
     };
     let before = stage.customer(&intent.customer_id)?;
+    let capacity = stage.capacity()?;
     let scene = stage.arrive(at_ms, &bytes)?;
     let Some(decided) = scene.decided.into_iter().find(|decided| decided.attempt == 0) else {
         let (error, detail) = scene.dead_letters.into_iter().next().unwrap_or_default();
@@ -80,7 +81,7 @@ pub fn explain(
     Ok(Some(Explained {
         at_ms,
         policy: policy.label.clone(),
-        working: judge::explain(policy, &before, &intent, at_ms),
+        working: judge::explain(policy, &before, &intent, at_ms, &capacity),
         zone: before.profile.timezone.as_deref().unwrap_or(company).to_owned(),
         decided,
     }))

@@ -174,6 +174,7 @@ impl Player<'_> {
             Some(intent) => Some(self.on_stage(index, |stage| stage.customer(&intent.customer_id))?),
             None => None,
         };
+        let capacity = self.on_stage(index, |stage| stage.capacity())?;
         let mut scene = self.on_stage(index, |stage| stage.arrive(now_ms, bytes))?;
         let own = scene.decided.iter().position(|decided| decided.attempt == 0);
         let ended = match own.map(|own| scene.decided.remove(own)) {
@@ -192,7 +193,7 @@ impl Player<'_> {
         self.note_woken(scene);
         let policy = self.stage.as_ref().map(|stage| stage.policy().clone());
         let working = || match (&policy, &before, &intent) {
-            (Some(policy), Some(before), Some(intent)) => judge::explain(policy, before, intent, now_ms),
+            (Some(policy), Some(before), Some(intent)) => judge::explain(policy, before, intent, now_ms, &capacity),
             _ => Vec::new(),
         };
         self.compare(index, Some(&ended), working, None);

@@ -3,10 +3,11 @@
 
 use crate::commit::log::Outgoing;
 use crate::commit::marker::Lineage;
-use crate::customer::{Contact, Customer, keys};
+use crate::customer::{CapacityUse, Contact, Customer, keys};
 use crate::intake::source::{InputKind, Inputs, Record};
 use crate::message::Name;
 use crate::policy::model::Policy;
+use crate::policy::rules::capacity::capacities;
 use crate::store::memory::{MemoryStore, MemoryStores};
 use crate::store::{Store, StoreIdentity, StoreMeta, Stores};
 use crate::task::batch::{BatchContext, BatchError, Prepared, Work, prepare};
@@ -204,6 +205,15 @@ impl Stage {
     pub fn customer(&self, id: &str) -> Result<Customer, String> {
         let mut read = |key: &[u8]| self.store.get(key);
         Customer::load(Name::from(id), &LINEAGE, &mut read).map_err(|error| error.to_string())
+    }
+
+    /// What has been used of the capacities.
+    ///
+    /// # Errors
+    /// As for [`Self::pass_until`].
+    pub fn capacity(&self) -> Result<CapacityUse, String> {
+        let mut read = |key: &[u8]| self.store.get(key);
+        CapacityUse::load(0, capacities(&self.policy), &mut read).map_err(|error| error.to_string())
     }
 
     fn record(&mut self, topic: u16, value: Vec<u8>, at_ms: i64) -> Record {

@@ -36,7 +36,7 @@ use jiff::tz::TimeZone;
 /// Keys that are read only to be refused.
 #[cfg(test)]
 pub(in crate::policy) fn refused_keys() -> Vec<&'static str> {
-    [later::RULE_KINDS, later::TOP_LEVEL].concat()
+    later::TOP_LEVEL.to_vec()
 }
 
 /// What the parts of a file need of each other while it is compiled.

@@ -5,7 +5,7 @@ use super::builtin;
 use super::case::{Case, Hit};
 use super::wake;
 use super::zones::Zones;
-use crate::customer::Customer;
+use crate::customer::{CapacityUse, Customer};
 use crate::message::{Intent, Name};
 use crate::policy::judgement::Reason;
 use crate::policy::model::{Policy, Rule, RuleKindName};
@@ -46,8 +46,14 @@ pub enum Bearing {
 }
 
 /// Everything that is asked about the intent at this instant: on the requested channel, and on the fallback channels that are
-/// tried.
-pub fn explain(policy: &Policy, customer: &Customer, intent: &Intent, now_ms: i64) -> Vec<Working> {
+/// tried. `capacity`: what the one partition that there is has used of it.
+pub fn explain(
+    policy: &Policy,
+    customer: &Customer,
+    intent: &Intent,
+    now_ms: i64,
+    capacity: &CapacityUse,
+) -> Vec<Working> {
     let class_index = policy.class_index(intent.class.as_deref());
     let Some(class) = policy.classes.get(class_index) else {
         return Vec::new();
@@ -58,6 +64,8 @@ pub fn explain(policy: &Policy, customer: &Customer, intent: &Intent, now_ms: i6
         intent,
         class,
         class_index,
+        capacity,
+        partition_count: 1,
         zones: Zones::new(policy, customer),
     };
     let mut workings = Vec::new();

@@ -4,7 +4,6 @@ use super::{Places, least_ms, most_ms, warn};
 use crate::policy::file::Findings;
 use crate::policy::model::{Policy, Rule};
 use crate::policy::rules::{Cap, Limit, RuleKind};
-use crate::policy::selector::{Pattern, Selector, Term};
 use crate::policy::window::{Period, Shape, Window, ZoneChoice};
 
 const DAY_MS: i64 = 86_400_000;
@@ -45,8 +44,8 @@ fn is_covered(narrow: &Rule, wide: &Rule, policy: &Policy) -> bool {
         && obeyed
         && counts_as_much
         && split
-        && covers(&wide.governs, &narrow.governs)
-        && covers(&wide.counts, &narrow.counts)
+        && narrow.governs.is_within(&wide.governs)
+        && narrow.counts.is_within(&wide.counts)
         && is_as_strict(&narrow.kind, &wide.kind)
 }
 
@@ -98,32 +97,4 @@ fn longest_ms(shape: &Shape) -> Option<i64> {
         Shape::Ever => return None,
     };
     Some(days * DAY_MS)
-}
-
-/// Whether whatever the narrow selector selects is selected by the wide one.
-pub fn covers(wide: &Selector, narrow: &Selector) -> bool {
-    wide.terms
-        .iter()
-        .all(|wide| narrow.terms.iter().any(|narrow| implies(narrow, wide)))
-}
-
-fn implies(narrow: &Term, wide: &Term) -> bool {
-    match (narrow, wide) {
-        (
-            Term::AnyOf { field, patterns },
-            Term::AnyOf {
-                field: other,
-                patterns: others,
-            },
-        ) => field == other && patterns.iter().all(|one| others.iter().any(|other| within(one, other))),
-        _ => narrow == wide,
-    }
-}
-
-fn within(one: &Pattern, other: &Pattern) -> bool {
-    match (one, other) {
-        (Pattern::Exact(name) | Pattern::Prefix(name), Pattern::Prefix(prefix)) => name.starts_with(&**prefix),
-        (Pattern::Exact(one), Pattern::Exact(other)) => one == other,
-        (Pattern::Prefix(_), Pattern::Exact(_)) => false,
-    }
 }

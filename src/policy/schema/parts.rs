@@ -1,13 +1,10 @@
-//! The maps of the policy, key by key.
+//! The maps of the policy that are no kinds of rules, key by key.
 
 use super::Part;
-use crate::message::{Basis, EventKind};
-use serde_json::{Value, json};
+use super::values::*;
+use serde_json::json;
 
-/// The keys of a rule of which there is exactly one.
-pub(super) const RULE_KINDS: &[&str] = &["cap", "gap", "cool-off", "send-window", "quiet-hours"];
-
-/// Every map that the reader of the file knows.
+/// Every map that the reader of the file knows, but for those of `kinds`.
 pub(crate) const PARTS: &[Part] = &[
     Part {
         what: "a policy",
@@ -59,6 +56,11 @@ pub(crate) const PARTS: &[Part] = &[
                 "rules",
                 || list("rule"),
                 "All that match apply; their order means nothing.",
+            ),
+            (
+                "experiments",
+                || list("experiment"),
+                "Customers drawn into arms, for `arm(…)` in conditions.",
             ),
             ("stops", || list("stop"), "Emergency: nothing of this goes out."),
             (
@@ -196,10 +198,34 @@ pub(crate) const PARTS: &[Part] = &[
             ("cap", || reference("cap"), "At most so many contacts in a window."),
             ("gap", duration, "No contact in the last so long."),
             (
+                "pressure",
+                || reference("pressure"),
+                "The points of the channels, in a window or fading.",
+            ),
+            (
+                "back-off",
+                || reference("back-off"),
+                "Longer waits, the longer there is no response.",
+            ),
+            (
                 "cool-off",
                 || reference("cool-off"),
                 "Silence after something happened.",
             ),
+            (
+                "redundant",
+                || reference("redundant"),
+                "The same once in a time, across divisions.",
+            ),
+            (
+                "sequence",
+                || reference("sequence"),
+                "What must not follow, or must follow, something else.",
+            ),
+            ("mix", || reference("mix"), "At most a share of the last messages."),
+            ("spend", || reference("spend"), "At most so much money in a window."),
+            ("capacity", || reference("capacity"), "Of the company as a whole."),
+            ("holdout", || reference("holdout"), "These customers get nothing of it."),
             (
                 "send-window",
                 || reference("send-window"),
@@ -212,95 +238,6 @@ pub(crate) const PARTS: &[Part] = &[
             ),
         ],
         required: &["id"],
-    },
-    Part {
-        what: "`cap`",
-        definition: "cap",
-        keys: &[
-            (
-                "limit",
-                limit,
-                "A number, `unlimited`, or an integer expression; 0 blocks.",
-            ),
-            ("window", window, "7d, 1mo, calendar-day, `7 calendar-days`, ever, …"),
-            ("timezone", text, "customer, company or an IANA name."),
-            (
-                "tumbling-from",
-                date,
-                "Makes the window a fixed period, counted from this date.",
-            ),
-            ("distinct", field, "Counts different values of this field."),
-        ],
-        required: &["limit", "window"],
-    },
-    Part {
-        what: "a row of `limits`",
-        definition: "limit-row",
-        keys: &[("when", condition, ""), ("limit", limit, "")],
-        required: &["when", "limit"],
-    },
-    Part {
-        what: "`cool-off`",
-        definition: "cool-off",
-        keys: &[
-            (
-                "after",
-                || json!({ "anyOf": [event(), reference("no-response"), { "type": "array", "minItems": 1, "items": { "anyOf": [event(), reference("no-response")] } }] }),
-                "What starts it.",
-            ),
-            (
-                "count",
-                || json!({ "type": "integer", "minimum": 1, "maximum": 10000 }),
-                "How many of them.",
-            ),
-            ("within", duration, "In how long a time."),
-            (
-                "for",
-                || json!({ "type": "string", "pattern": WINDOW_LENGTH }),
-                "How long it lasts.",
-            ),
-            (
-                "until",
-                || json!({ "const": "issue_closed" }),
-                "The event that ends it.",
-            ),
-            ("max", duration, "Ends it in any case."),
-            ("events", || reference("selector"), "Which of the events are counted."),
-            ("timezone", text, "In which months and local days are measured."),
-        ],
-        required: &["after"],
-    },
-    Part {
-        what: "what a cool-off comes after",
-        definition: "no-response",
-        keys: &[(
-            "no-response",
-            duration,
-            "A delivered contact without response for so long.",
-        )],
-        required: &["no-response"],
-    },
-    Part {
-        what: "`send-window`",
-        definition: "send-window",
-        keys: &[
-            ("timezone", text, "customer (left out), company or an IANA name."),
-            ("open", hours, "The hours that are open; the rest is closed."),
-            ("closed-on", one_or_more_texts, "Calendars whose dates are closed."),
-            ("jitter", exact_duration, "What waited goes out spread over so long."),
-        ],
-        required: &["open"],
-    },
-    Part {
-        what: "`quiet-hours`",
-        definition: "quiet-hours",
-        keys: &[
-            ("timezone", text, "customer (left out), company or an IANA name."),
-            ("quiet", hours, "The hours that are quiet; the rest is open."),
-            ("closed-on", one_or_more_texts, "Calendars whose dates are quiet."),
-            ("jitter", exact_duration, "What waited goes out spread over so long."),
-        ],
-        required: &["quiet"],
     },
     Part {
         what: "a span of hours",
@@ -373,118 +310,3 @@ pub(crate) const PARTS: &[Part] = &[
         required: &["id", "for", "rules", "until", "owner", "why"],
     },
 ];
-
-const LENGTH: &str = "^[0-9]+(s|min|h|d|w|mo|y)$";
-const EXACT_LENGTH: &str = "^[0-9]+(s|min|h|d|w)$";
-const WINDOW_LENGTH: &str = "^[0-9]+(s|min|h|d|w|mo|y| calendar-days?)$";
-const WINDOW: &str = "^([0-9]+(s|min|h|d|w|mo|y| calendar-days?)|calendar-(hour|day|week|month|quarter|year)|ever)$";
-
-fn reference(definition: &str) -> Value {
-    json!({ "$ref": format!("#/$defs/{definition}") })
-}
-
-fn list(definition: &str) -> Value {
-    json!({ "type": ["array", "null"], "items": reference(definition) })
-}
-
-fn by_name(definition: &str) -> Value {
-    json!({
-        "type": "object",
-        "minProperties": 1,
-        "propertyNames": { "pattern": "^[a-z0-9_-]{1,64}$" },
-        "additionalProperties": reference(definition),
-    })
-}
-
-/// What YAML reads as a number, a truth value or a text is a text where one is wanted.
-fn text() -> Value {
-    json!({ "type": ["string", "number", "boolean"] })
-}
-
-fn name(marks: &str) -> Value {
-    json!({ "type": ["string", "number"], "pattern": format!("^[a-z0-9{}]{{1,64}}$", marks.replace('-', "\\-")) })
-}
-
-fn one_or_more(item: Value) -> Value {
-    json!({ "anyOf": [item, { "type": "array", "items": item }] })
-}
-
-fn one_or_more_texts() -> Value {
-    one_or_more(text())
-}
-
-/// Values of a selector: an empty list would select nothing.
-fn values() -> Value {
-    json!({ "anyOf": [text(), { "type": "array", "minItems": 1, "items": text() }] })
-}
-
-fn duration() -> Value {
-    json!({ "type": "string", "pattern": LENGTH })
-}
-
-fn exact_duration() -> Value {
-    json!({ "type": "string", "pattern": EXACT_LENGTH })
-}
-
-fn window() -> Value {
-    json!({ "type": "string", "pattern": WINDOW })
-}
-
-fn decimal() -> Value {
-    json!({ "type": ["number", "string"], "minimum": 0, "pattern": "^[0-9]+(\\.[0-9]+)?$" })
-}
-
-fn limit() -> Value {
-    json!({ "type": ["integer", "string"], "minimum": 0, "maximum": 1_000_000_000 })
-}
-
-fn condition() -> Value {
-    json!({ "type": ["string", "boolean"], "maxLength": 2000 })
-}
-
-fn date() -> Value {
-    json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$" })
-}
-
-fn date_or_instant() -> Value {
-    json!({ "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].+)?$" })
-}
-
-fn actions() -> Value {
-    let action = json!({ "enum": ["fallback", "defer", "suppress"] });
-    json!({ "anyOf": [action, { "type": "array", "minItems": 1, "items": action }] })
-}
-
-fn mode() -> Value {
-    json!({ "enum": ["opt-in", "opt-out"] })
-}
-
-fn consent() -> Value {
-    let row = reference("consent-row");
-    json!({ "anyOf": [mode(), row, { "type": "array", "minItems": 1, "items": row }] })
-}
-
-fn implied() -> Value {
-    let bases = Basis::ALL.map(Basis::as_str);
-    json!({ "type": "object", "propertyNames": { "enum": bases }, "additionalProperties": duration() })
-}
-
-fn event() -> Value {
-    json!({ "enum": EventKind::ALL.map(EventKind::as_str) })
-}
-
-fn events() -> Value {
-    one_or_more(event())
-}
-
-fn field() -> Value {
-    json!({ "enum": ["channel", "division", "campaign", "category", "topic", "class", "type", "tags", "offer"] })
-}
-
-fn fields() -> Value {
-    one_or_more(field())
-}
-
-fn hours() -> Value {
-    one_or_more(reference("hours"))
-}

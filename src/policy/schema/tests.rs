@@ -1,6 +1,6 @@
 //! The schema against the reader of the file, against what is shipped, and against mistakes.
 
-use super::{parts, schema};
+use super::{all_parts, kinds, schema};
 use crate::policy::compile::refused_keys;
 use crate::policy::file::fields::asked;
 use crate::policy::file::{Document, Findings, Node, tree};
@@ -20,6 +20,7 @@ rules:
   - { id: a, quiet-hours: { quiet: { from: "22:00", to: "06:00" } }, for: { tags: { all: [x] }, not: { tags: y } } }
   - { id: b, cool-off: { after: [ { no-response: 3d }, clicked ], for: 2 calendar-days } }
   - { id: c, cap: { limit: 1, window: 7 calendar-days, tumbling-from: 2026-01-05, distinct: campaign }, limits: [ { when: 'customer.unanswered > 3', limit: unlimited } ] }
+  - { id: d, pressure: { limit: 2, window: 7d } }
 stops: [ { for: { segment: x }, until: 2026-01-01T00:00:00Z, why: w } ]
 exceptions: [ { id: e, for: {}, rules: a, until: 2026-01-01, owner: o, why: w } ]
 "#;
@@ -57,28 +58,25 @@ fn the_schema_has_the_keys_that_the_reader_of_the_file_asks_for() {
     let asked = asked::take();
     let refused: BTreeSet<&str> = refused_keys().into_iter().collect();
     for (what, keys) in &asked {
-        let part = parts::PARTS.iter().find(|part| part.what == *what);
+        let part = all_parts().find(|part| part.what == *what);
         let part = part.unwrap_or_else(|| panic!("the schema does not know {what}"));
         let mut keys: BTreeSet<&str> = keys.difference(&refused).copied().collect();
-        if *what == "`cap`" {
-            // Read only to say that it belongs beside `cap`.
-            keys.remove("limits");
+        if matches!(*what, "`cap`" | "`pressure`" | "`spend`") {
+            // Read only to say that it belongs beside the kind.
+            assert!(keys.remove("limits"), "{what}");
         }
         let written: BTreeSet<&str> = part.keys.iter().map(|(name, _, _)| *name).collect();
         assert_eq!(written, keys, "{what}");
         assert!(part.required.iter().all(|key| written.contains(key)), "{what}");
     }
-    let known: BTreeSet<&str> = parts::PARTS.iter().map(|part| part.what).collect();
+    let known: BTreeSet<&str> = all_parts().map(|part| part.what).collect();
     assert_eq!(asked.keys().copied().collect::<BTreeSet<_>>(), known);
 }
 
 #[test]
 fn the_kinds_of_a_rule_are_keys_of_it() {
-    let rule = parts::PARTS
-        .iter()
-        .find(|part| part.definition == "rule")
-        .expect("a rule");
-    for kind in parts::RULE_KINDS {
+    let rule = all_parts().find(|part| part.definition == "rule").expect("a rule");
+    for kind in kinds::RULE_KINDS {
         assert!(rule.keys.iter().any(|(name, _, _)| name == kind), "{kind}");
     }
 }
