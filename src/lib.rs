@@ -25,6 +25,7 @@
 //! | [`commit`] | the transaction, the position marker, the changelog written and read | rdkafka |
 //! | [`store`] | one RocksDB for each partition, its identity, the due index | rocksdb |
 //! | [`task`] | one partition's life, the worker's loop, recovery, repair | all above |
+//! | [`rehearsal`] | policy tests and explanations: timelines played through the processor's batch, over a store in memory | no I/O, no clock |
 //! | [`serve`] | metrics, health, log: reads status, never drives | axum, prometheus |
 //! | [`cli`] | commands, settings, demo, generator | all |
 //!
@@ -102,7 +103,7 @@
 //!   (`customer/capacity.rs`), for as long as its window was when the count was made.
 //! - Floating point in verdicts. Points, money and what decays are whole numbers (`policy/decay.rs`); only conditions and the
 //!   order of competitors know decimals, as the messages bring them.
-//! - File notifications. The policy file is read each second and compared: that works for editors, mounted configuration maps
+//! - File notifications. The policy's files are read each second and compared: that works for editors, mounted configuration maps
 //!   and network file systems alike.
 //! - A pool of restore threads. A restore runs on the worker's thread in bounded steps, between batches, so that the group is
 //!   always served and the simulation can drive it.
@@ -122,7 +123,7 @@
 //! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic
 //!   itself: who may read that topic can test whether an id was erased.
 //! - `identity_merged` is a dead letter; `policy/compile/later.rs` lists what the policy language does not have yet.
-//! - `forbear audit` and `policy test` do not exist yet: P5 is shown by what is recorded, not by deriving it again.
+//! - `forbear audit` does not exist yet: P5 is shown by what is recorded, not by deriving it again.
 
 pub mod cli;
 pub mod commit;
@@ -130,6 +131,7 @@ pub mod customer;
 pub mod intake;
 pub mod message;
 pub mod policy;
+pub mod rehearsal;
 pub mod serve;
 pub mod store;
 pub mod task;

@@ -2,4 +2,4 @@
 //! comes.
 
 /// Keys of the file.
-pub(super) const TOP_LEVEL: &[&str] = &["include", "score"];
+pub(super) const TOP_LEVEL: &[&str] = &["score"];

@@ -24,12 +24,20 @@ mod window;
 mod tests;
 
 use super::condition::{Condition, Expression, Problem, Vocabulary};
-use super::file::{Diagnostic, Diagnostics, Findings, Node, Span, Value, tree};
+use super::file::document::ReadFile;
+use super::file::{Diagnostic, Diagnostics, Document, Findings, Node, Span, Value};
+use super::lint::lint;
 use super::model::Policy;
 use super::rules::Experiment;
 use crate::message::EventKind;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
+
+/// Keys that are read only to be refused.
+#[cfg(test)]
+pub(in crate::policy) fn refused_keys() -> Vec<&'static str> {
+    later::TOP_LEVEL.to_vec()
+}
 
 /// What the parts of a file need of each other while it is compiled.
 struct Context<'n> {
@@ -55,19 +63,28 @@ struct Calendar<'n> {
 }
 
 impl Policy {
-    /// The policy of a file, with warnings; or everything that is wrong with it. Pure: `today_ms` is the only clock, and
+    /// The policy of a single file, with warnings; or everything that is wrong with it. Pure: `today_ms` is the only clock, and
     /// only decides whether something that is already over is warned about.
     pub fn load(bytes: &[u8], file_name: &str, today_ms: Option<i64>) -> Result<(Self, Diagnostics), Box<Diagnostics>> {
-        let mut findings = Findings::default();
-        let Some(source) = tree::decode(bytes, &mut findings) else {
-            return Err(Box::new(findings.into_diagnostics(file_name, "")));
-        };
-        let Some(root) = tree::parse(source, &mut findings) else {
-            return Err(Box::new(findings.into_diagnostics(file_name, source)));
-        };
+        let mut nothing_else = |_: &str| Err("a policy that is loaded by itself includes nothing".to_owned());
+        Self::load_with(bytes, file_name, today_ms, &mut nothing_else)
+    }
+
+    /// The same of a policy that may include other files, which `read` reads.
+    pub fn load_with(
+        bytes: &[u8],
+        file_name: &str,
+        today_ms: Option<i64>,
+        read: ReadFile,
+    ) -> Result<(Self, Diagnostics), Box<Diagnostics>> {
+        Self::compile(&Document::read(file_name, bytes, read)?, today_ms)
+    }
+
+    /// The same of a policy that was read.
+    pub fn compile(document: &Document, today_ms: Option<i64>) -> Result<(Self, Diagnostics), Box<Diagnostics>> {
         let mut context = Context {
-            findings,
-            source,
+            findings: Findings::default(),
+            source: document.sources.text(),
             today_ms,
             zone: TimeZone::UTC,
             week_start: Weekday::Monday,
@@ -77,9 +94,13 @@ impl Policy {
             experiments: Vec::new(),
             calendars: Vec::new(),
         };
-        let policy = top::policy(&root, bytes, &mut context);
+        let policy = top::policy(&document.root, document.text(), &mut context);
+        top::reviews(&document.reviews, &mut context);
         let has_errors = context.findings.has_errors();
-        let diagnostics = context.findings.into_diagnostics(file_name, source);
+        if let Some(policy) = policy.as_ref().filter(|_| !has_errors) {
+            lint(policy, &document.root, &mut context.findings);
+        }
+        let diagnostics = context.findings.into_diagnostics(&document.sources);
         match policy {
             Some(policy) if !has_errors => Ok((policy, diagnostics)),
             _ => Err(Box::new(diagnostics)),

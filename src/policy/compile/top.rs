@@ -4,6 +4,7 @@ use super::{Calendar, Context, channel, class, holdout, later, rule, selector};
 use crate::message::{EventKind, Name};
 use crate::policy::file::{Diagnostic, Fields, Node, Span as Place, Value, fields, scalar};
 use crate::policy::model::{Exception, OnHit, Policy, RuleIndex, Stop};
+use crate::policy::window::calendar;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
@@ -71,8 +72,9 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
         .unwrap_or_default();
     let stops = stops(file.take("stops"), context);
     let exceptions = exceptions(file.take("exceptions"), context);
-    // Read by `forbear policy test`.
+    // Read by `forbear policy test`; what is included is merged before anything is compiled.
     file.take("tests");
+    file.take("include");
     let head = file.head();
     file.close(&mut context.findings);
     unused_calendars(context);
@@ -100,6 +102,22 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
         exceptions,
         experiments: std::mem::take(&mut context.experiments),
     })
+}
+
+/// Included files that say until when they were looked into.
+pub(super) fn reviews(reviews: &[(Place, jiff::civil::Date)], context: &mut Context<'_>) {
+    for (place, date) in reviews {
+        let end_ms = date
+            .tomorrow()
+            .map_or(i64::MAX, |next| calendar::day_plus(next, 0, &context.zone));
+        if context.today_ms.is_some_and(|today_ms| end_ms <= today_ms) {
+            let message = format!("what is included here was good until {date}");
+            let label = "look whether its rules are still right, then move the date";
+            context
+                .findings
+                .push(Diagnostic::warning("over", *place, message, label));
+        }
+    }
 }
 
 /// Written, but as nothing: `include: []`.

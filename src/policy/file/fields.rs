@@ -60,6 +60,8 @@ impl<'n> Fields<'n> {
 
     /// Refuses the keys that nobody asked for.
     pub fn close(self, findings: &mut Findings) {
+        #[cfg(test)]
+        asked::note(self.what, &self.asked);
         for entry in self
             .entries
             .iter()
@@ -78,6 +80,28 @@ impl<'n> Fields<'n> {
             let diagnostic = Diagnostic::error("unknown-key", entry.key_span, message, label);
             findings.push(diagnostic.suggest(near));
         }
+    }
+}
+
+/// Which keys were asked for, by what the map was: the tables of the schema are compared with it.
+#[cfg(test)]
+pub mod asked {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    type Asked = BTreeMap<&'static str, BTreeSet<&'static str>>;
+
+    thread_local! {
+        static ASKED: RefCell<Asked> = RefCell::default();
+    }
+
+    pub fn note(what: &'static str, keys: &[&'static str]) {
+        ASKED.with_borrow_mut(|asked| asked.entry(what).or_default().extend(keys));
+    }
+
+    /// Everything since the last call.
+    pub fn take() -> Asked {
+        ASKED.take()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::message::{Intent, Name};
 use crate::policy::condition::{ConditionError, Derived, Facts};
 use crate::policy::facts;
 use crate::policy::judgement::{Block, Reason};
-use crate::policy::model::{Class, OnHit, Policy, Rule};
+use crate::policy::model::{Class, Exception, OnHit, Policy, Rule};
 use crate::policy::rules::{RuleKind, RuleOutcome, SendWindow, View};
 use crate::policy::selector::JudgedIntent;
 
@@ -173,7 +173,7 @@ impl<'a> Case<'a> {
         positions.filter_map(move |position| policy.rules.get(*position))
     }
 
-    fn with_view(&self, channel: &'a Name, at_ms: i64, then: impl FnOnce(&View)) {
+    pub(super) fn with_view(&self, channel: &'a Name, at_ms: i64, then: impl FnOnce(&View)) {
         let derived = if self.policy.depends_on_time() {
             facts::derived(self.policy, self.customer, at_ms)
         } else {
@@ -204,14 +204,15 @@ impl<'a> Case<'a> {
 
     /// Whether the rule is there for this intent: selected, not guarded away, not lifted by an exception.
     fn governs(&self, rule: &Rule, view: &View) -> Result<bool, ConditionError> {
-        if !rule.governs.matches(&view.subject) || self.is_lifted(rule, view) {
+        if !rule.governs.matches(&view.subject) || self.lifted_by(rule, view).is_some() {
             return Ok(false);
         }
         rule.when.as_ref().map_or(Ok(true), |when| when.test(&view.facts))
     }
 
-    fn is_lifted(&self, rule: &Rule, view: &View) -> bool {
-        self.policy.exceptions.iter().any(|exception| {
+    /// The exception that lifts the rule for this intent.
+    pub(super) fn lifted_by(&self, rule: &Rule, view: &View) -> Option<&'a Exception> {
+        self.policy.exceptions.iter().find(|exception| {
             view.at_ms < exception.until_ms
                 && exception.rules.contains(&rule.id)
                 && exception.governs.matches(&view.subject)
@@ -240,7 +241,7 @@ impl<'a> Case<'a> {
         })
     }
 
-    fn evaluate(&self, rule: &Rule, view: &View) -> Result<RuleOutcome, ConditionError> {
+    pub(super) fn evaluate(&self, rule: &Rule, view: &View) -> Result<RuleOutcome, ConditionError> {
         let mut combined = RuleOutcome::PASS;
         for zone in self.zones.of(rule.kind.zone()) {
             combined = combined.and(rule.kind.evaluate(rule, view, zone)?);

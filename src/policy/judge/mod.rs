@@ -6,6 +6,7 @@
 
 mod builtin;
 mod case;
+mod explain;
 mod wake;
 mod zones;
 
@@ -21,6 +22,8 @@ use case::{Case, Hit};
 use std::cmp::Reverse;
 use wake::Search;
 use zones::Zones;
+
+pub use explain::{Bearing, Working, explain};
 
 /// A search for the next eligible instant that has no other end stops here: ten years.
 const SEARCH_MS: i64 = 3_653 * 86_400_000;

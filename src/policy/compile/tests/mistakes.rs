@@ -17,7 +17,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "include: [packs/us.yaml]",
-            "1:1: `include` is not supported yet by this version (leave it out)",
+            "1:11: `packs/us.yaml` cannot be read (packs/us.yaml: a policy that is loaded by itself includes nothing)",
         ),
         ("forbear: 2", "1:1: the key `forbear` is written twice (the second one)"),
         (
