@@ -250,6 +250,7 @@ impl Stage {
             may_judge: true,
             due_at_most: usize::MAX,
             rerouted_at_most: usize::MAX,
+            renews_offsets: false,
         };
         let context = BatchContext {
             policy: &self.policy,
@@ -262,6 +263,7 @@ impl Stage {
             BatchError::Store(error) => error.to_string(),
             BatchError::State(problem) => problem,
             BatchError::Panicked(culprit) => format!("the step panicked on {culprit:?}"),
+            BatchError::PanickedSomewhere { .. } => "the batch panicked".to_owned(),
         })?;
         self.write(&prepared.changes, &prepared.served, at_ms)?;
         Scene::read(&prepared.outgoing)
