@@ -16,7 +16,7 @@ pub struct Mismatch {
 /// What became of the intent of a step.
 #[derive(Debug, Clone)]
 pub enum Ended {
-    Decided(Decided),
+    Decided(Box<Decided>),
     /// Error and detail.
     DeadLetter(String, String),
 }

@@ -178,7 +178,7 @@ impl Player<'_> {
         let mut scene = self.on_stage(index, |stage| stage.arrive(now_ms, bytes))?;
         let own = scene.decided.iter().position(|decided| decided.attempt == 0);
         let ended = match own.map(|own| scene.decided.remove(own)) {
-            Some(decided) => Ended::Decided(decided),
+            Some(decided) => Ended::Decided(Box::new(decided)),
             None => {
                 let letter = scene.dead_letters.pop();
                 let (error, detail) = letter.unwrap_or_else(|| ("no record".to_owned(), String::new()));

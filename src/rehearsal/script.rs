@@ -312,10 +312,10 @@ fn top_level(node: &Node, findings: &mut Findings) -> Option<Vec<Entry>> {
         );
         return None;
     };
-    for entry in entries
+    let forbidden = entries
         .iter()
-        .filter(|entry| matches!(entry.key.as_str(), "include" | "tests"))
-    {
+        .find(|entry| matches!(entry.key.as_str(), "include" | "tests"));
+    if let Some(entry) = forbidden {
         let message = format!("a test cannot replace `{}`", entry.key);
         findings.error("value", entry.key_span, message, "expected a key such as `rules`");
         return None;

@@ -63,13 +63,12 @@ fn once(arguments: &TestArguments) -> (Files, Result<ExitCode, String>) {
         files = files.and(Files::one(test));
     }
     let cannot_read = |error| format!("cannot read {}: {error}", arguments.policy.display());
-    let outcome =
-        document
-            .map_err(cannot_read)
-            .and_then(|document| match document.and_then(|document| compiled(document)) {
-                Ok((document, policy)) => played(arguments, document, &policy),
-                Err(errors) => Ok(refused(arguments, &errors)),
-            });
+    let outcome = document
+        .map_err(cannot_read)
+        .and_then(|document| match document.and_then(compiled) {
+            Ok((document, policy)) => played(arguments, document, &policy),
+            Err(errors) => Ok(refused(arguments, &errors)),
+        });
     (files, outcome)
 }
 

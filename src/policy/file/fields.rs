@@ -83,6 +83,18 @@ impl<'n> Fields<'n> {
     }
 }
 
+/// The entries of a map whose keys are names of the owner's choice.
+pub fn entries<'n>(node: &'n Node, what: &str, findings: &mut Findings) -> &'n [Entry] {
+    match &node.value {
+        Value::Map(entries) => entries,
+        _ => {
+            let message = format!("{what} is a map from a name to its settings, not {}", node.described());
+            findings.error("type", node.span, message, "expected `name: { … }`");
+            &[]
+        }
+    }
+}
+
 /// Which keys were asked for, by what the map was: the tables of the schema are compared with it.
 #[cfg(test)]
 pub mod asked {
@@ -102,17 +114,5 @@ pub mod asked {
     /// Everything since the last call.
     pub fn take() -> Asked {
         ASKED.take()
-    }
-}
-
-/// The entries of a map whose keys are names of the owner's choice.
-pub fn entries<'n>(node: &'n Node, what: &str, findings: &mut Findings) -> &'n [Entry] {
-    match &node.value {
-        Value::Map(entries) => entries,
-        _ => {
-            let message = format!("{what} is a map from a name to its settings, not {}", node.described());
-            findings.error("type", node.span, message, "expected `name: { … }`");
-            &[]
-        }
     }
 }
