@@ -65,6 +65,7 @@ impl Reason {
                 | Self::BackOff
                 | Self::Spend
                 | Self::QuietHours
+                | Self::Arbitration
                 | Self::CoolOff
                 | Self::Sequence
                 | Self::RedundantOffer

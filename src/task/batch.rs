@@ -320,17 +320,22 @@ impl<'a, S: Store> Batch<'a, S> {
     }
 
     fn judge_due(&mut self, id: &Name, retime: bool) -> Result<(), BatchError> {
-        let (now_ms, most) = (self.work.now_ms, self.work.due_at_most);
-        let mut due = Vec::new();
-        self.with_customer(id, |context, customer, _, effects| {
+        let now_ms = self.work.now_ms;
+        self.with_customer(id, |context, customer, read, effects| {
             if retime {
+                step::order_anew(context, customer, read)?;
                 customer.retime(now_ms);
             }
             step::release_due(context, customer, effects);
-            due = customer.due_waiting(now_ms);
             Ok(())
         })?;
-        for waiting in due.into_iter().take(most) {
+        let mut judged = Vec::new();
+        while judged.len() < self.work.due_at_most {
+            let customer = self.customers.get(id);
+            let Some(waiting) = customer.and_then(|customer| customer.next_due_waiting(now_ms, &judged)) else {
+                return Ok(());
+            };
+            judged.push(waiting.decision.clone());
             let culprit = Culprit::Waiting(self.work.partition, waiting.decision.origin());
             if self.context.poisoned.contains(&culprit) {
                 self.give_up(id, &waiting)?;

@@ -13,4 +13,4 @@ pub(super) const RULE_KINDS: &[&str] = &[
     "holdout",
 ];
 /// Keys of the file.
-pub(super) const TOP_LEVEL: &[&str] = &["experiments", "include", "score"];
+pub(super) const TOP_LEVEL: &[&str] = &["experiments", "include"];

@@ -13,7 +13,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use super::condition::{Condition, Expression, Problem, Vocabulary};
+use super::condition::{Condition, Expression, Problem, Score, Vocabulary};
 use super::file::{Diagnostic, Diagnostics, Findings, Node, Span, Value, tree};
 use super::model::Policy;
 use crate::message::EventKind;
@@ -99,6 +99,24 @@ impl Context<'_> {
         let compiled = Expression::compile(text, self.vocabulary());
         match compiled {
             Ok(compiled) => Some(compiled),
+            Err(problems) => self.report(node, text, problems),
+        }
+    }
+
+    /// An expression that orders competitors; one that does not depend on anything orders nothing, and is warned about.
+    fn score(&mut self, node: &Node) -> Option<Score> {
+        let text = super::file::scalar::text(node, "a score", &mut self.findings)?;
+        let compiled = Score::compile(text, self.vocabulary());
+        match compiled {
+            Ok((score, constant)) => {
+                if constant.is_some() {
+                    let message = "this score is the same for every message";
+                    let label = "it reads nothing of the intent or the customer";
+                    self.findings
+                        .push(Diagnostic::warning("constant-score", node.span, message, label));
+                }
+                Some(score)
+            }
             Err(problems) => self.report(node, text, problems),
         }
     }

@@ -60,10 +60,13 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
     let channels = channels
         .map(|node| channel::channels(node, context))
         .unwrap_or_default();
-    let classes = classes.map(|node| class::classes(node, context)).unwrap_or_default();
+    let classes = classes
+        .map(|node| class::classes(node, defaults.max_defer_ms, context))
+        .unwrap_or_default();
     let rules = rules
         .map(|node| rule::rules(node, &defaults, context))
         .unwrap_or_default();
+    let score = file.take("score").map(|node| context.score(node));
     let stops = stops(file.take("stops"), context);
     let exceptions = exceptions(file.take("exceptions"), context);
     // Read by `forbear policy test`.
@@ -90,6 +93,7 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
         channels,
         classes,
         responses,
+        score: score.flatten(),
         rules,
         stops,
         exceptions,

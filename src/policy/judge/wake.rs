@@ -95,6 +95,7 @@ impl<'a> Case<'a> {
             let changes = [
                 self.next_window_change(&self.intent.channel, at_ms),
                 self.next_change(at_ms),
+                self.slots.next_after(at_ms),
             ];
             let next_ms = ends.chain(changes.into_iter().flatten()).filter(|next| *next > at_ms);
             match next_ms.min() {
@@ -125,7 +126,7 @@ impl<'a> Case<'a> {
     }
 
     /// On which channel the verdict would be approved.
-    fn channel_that_passes(&self, at_ms: i64) -> Option<&'a Name> {
+    pub fn channel_that_passes(&self, at_ms: i64) -> Option<&'a Name> {
         let requested = &self.intent.channel;
         let hits = self.hits(requested, at_ms);
         if hits.iter().all(Hit::is_shadow) {

@@ -33,11 +33,11 @@ const NOWS: &[&str] = &[
     "2026-06-10T09:17:00.001Z",
 ];
 
-struct World {
-    policy: Policy,
-    customer: Customer,
-    intent: Intent,
-    now_ms: i64,
+pub(super) struct World {
+    pub policy: Policy,
+    pub customer: Customer,
+    pub intent: Intent,
+    pub now_ms: i64,
 }
 
 fn random_shape(random: &mut ChaCha8Rng) -> Shape {
@@ -127,7 +127,7 @@ fn random_rule(index: usize, random: &mut ChaCha8Rng) -> Rule {
     }
 }
 
-fn world(seed: u64) -> World {
+pub(super) fn world(seed: u64) -> World {
     let random = &mut ChaCha8Rng::seed_from_u64(seed);
     let rules = (0..random.random_range(1..6))
         .map(|index| random_rule(index, random))

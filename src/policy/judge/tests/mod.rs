@@ -3,4 +3,5 @@
 mod algebra;
 mod brute_force;
 mod builder;
+mod slots;
 mod steps;
