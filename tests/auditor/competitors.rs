@@ -184,10 +184,9 @@ fn slot_of(evidence: &Evidence<'_>, decision: &Decision, kept: &Decision) -> Opt
     if since.any(|event| UPSETTING.contains(&event.kind.as_str())) {
         return None;
     }
-    Some(Contact {
-        at_ms: wake_ms,
-        ..contact_of(evidence, kept)?
-    })
+    let mut slot = contact_of(evidence, kept)?;
+    slot.at_ms = wake_ms;
+    Some(slot)
 }
 
 fn place_of(evidence: &Evidence<'_>, policy: &PolicyFacts, decision: &Decision) -> Option<Place> {
