@@ -4,6 +4,7 @@ pub mod compile;
 pub mod condition;
 pub mod facts;
 pub mod file;
+pub mod index;
 pub mod judge;
 pub mod judgement;
 pub mod model;

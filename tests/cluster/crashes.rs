@@ -95,7 +95,11 @@ fn a_stale_copy_of_the_state_directory_catches_up_before_anything_is_judged() {
     scene.wait_until_running(&mut [&mut member]);
     // The first load is over before the copy is taken, the second one comes after it: so the copy lacks something, however
     // slowly the process starts.
-    scene.load("a", 8).run(20, Duration::from_millis(50)).join().expect("the load");
+    scene
+        .load("a", 8)
+        .run(20, Duration::from_millis(50))
+        .join()
+        .expect("the load");
     scene.wait_for_verdicts(100);
     member.kill9();
     let copy = member.launch.state.with_extension("copy");
