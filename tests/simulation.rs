@@ -4,10 +4,6 @@
 mod auditor;
 #[path = "auditor/tests.rs"]
 mod auditor_tests;
-#[path = "simulation/bench.rs"]
-mod bench;
-#[path = "simulation/bench_tests.rs"]
-mod bench_tests;
 #[path = "simulation/broker.rs"]
 mod broker;
 #[path = "simulation/client.rs"]

@@ -185,8 +185,6 @@ pub struct KafkaProducer {
     identity: Identity,
     /// The last commit took so long that the client may have asked more than once.
     doubtful: bool,
-    /// Of the newest transaction.
-    handed_over_in: Duration,
     inputs: Inputs,
     call_clock: Arc<CallClock>,
     origin: Instant,
@@ -204,7 +202,6 @@ impl KafkaProducer {
             producer: identity.start(&log.call_clock, log.origin)?,
             identity,
             doubtful: false,
-            handed_over_in: Duration::ZERO,
             inputs: log.inputs.clone(),
             call_clock: log.call_clock.clone(),
             origin: log.origin,
@@ -228,10 +225,9 @@ impl KafkaProducer {
     fn transact(&mut self, transaction: &Transaction, group: &ConsumerGroupMetadata) -> Result<(), CommitError> {
         *self.report() = Report::default();
         self.producer.begin_transaction().map_err(|error| self.judge(&error))?;
-        let timer = Instant::now();
-        let handed_over = transaction.records.iter().try_for_each(|record| self.send(record));
-        self.handed_over_in = timer.elapsed();
-        handed_over?;
+        for record in &transaction.records {
+            self.send(record)?;
+        }
         let mut offsets = TopicPartitionList::with_capacity(transaction.offsets.len());
         for commit in &transaction.offsets {
             let (topic, _) = &self.inputs.topics[usize::from(commit.topic)];
@@ -357,10 +353,6 @@ impl Producer for KafkaProducer {
             .iter()
             .map(|(partition, offset)| (*partition, offset + 1))
             .collect())
-    }
-
-    fn handed_over_in(&self) -> Duration {
-        self.handed_over_in
     }
 }
 

@@ -1,6 +1,5 @@
 //! The decoders from outside: what every field means, each kind of dead letter, and arbitrary bytes.
 
-mod edges;
 mod events;
 
 use super::*;

@@ -32,7 +32,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         prepared: Vec<Prepared>,
         policy: &Policy,
     ) -> Result<bool, WorkerExit> {
-        let encoding = Instant::now();
+        let timer = Instant::now();
         let mut transaction = Transaction::default();
         if self.published_policy != Some(policy.sha256) {
             transaction
@@ -53,15 +53,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let Some(producer) = &mut self.producer else {
             return Ok(false);
         };
-        self.metrics.shared().stage(Timed::Encode, encoding.elapsed());
-        let timer = Instant::now();
         let outcome = producer.commit(&transaction, &group, &self.settings.topics.state);
         let spent = timer.elapsed();
-        let handed_over = producer.handed_over_in();
-        self.metrics.shared().stage(Timed::Produce, handed_over);
-        self.metrics
-            .shared()
-            .stage(Timed::Commit, spent.saturating_sub(handed_over));
+        self.metrics.shared().stage(Timed::Commit, spent);
         self.metrics.shared().commit_seconds.observe(spent.as_secs_f64());
         match outcome {
             Ok(state_positions) => {
@@ -110,7 +104,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                     let next = task.committed.get(usize::from(*topic)).copied().flatten();
                     next.is_none_or(|next| next <= *offset)
                 }
-                Culprit::Waiting(..) | Culprit::Customer(..) => !given_up.contains(culprit),
+                Culprit::Waiting(..) => !given_up.contains(culprit),
             });
         }
         self.metrics.flush();
@@ -183,9 +177,6 @@ fn carry_over<S: Store>(
     store.write(&share.changes, &meta)?;
     store.forget_due(&share.served)?;
     task.store_written_ms = wall_ms;
-    if work.may_judge {
-        task.trust_again();
-    }
     Ok(())
 }
 

@@ -16,8 +16,6 @@
 
 mod barrier;
 pub mod batch;
-#[cfg(test)]
-mod batch_tests;
 pub mod clock;
 mod closing;
 pub mod partition;
@@ -27,6 +25,5 @@ mod recovery;
 pub mod repair;
 mod report;
 pub mod restore;
-mod stopwatch;
 pub mod supervisor;
 pub mod worker;

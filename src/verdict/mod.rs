@@ -10,9 +10,6 @@ pub mod headers;
 pub mod reroute;
 pub mod step;
 
-#[cfg(test)]
-mod conformance;
-
 #[cfg(doc)]
 use crate::commit::log::Outgoing;
 use crate::customer::DecisionCoordinates;

@@ -6,7 +6,6 @@ mod guards;
 mod operators;
 mod problems;
 
-use super::Reads;
 use super::compile::{Problem, Vocabulary};
 use super::program::{List, Node, Operation, Read, Relation};
 use crate::message::Name;
@@ -65,13 +64,14 @@ const CUSTOMER: &[(&str, Read, Type)] = &[
     ("unanswered", Read::Unanswered, Type::Int),
     ("days_since_first_contact", Read::DaysSinceFirstContact, Type::Int),
     ("days_since_response", Read::DaysSinceResponse, Type::Int),
-    ("fatigue", Read::Fatigue, Type::Int),
 ];
 const LISTS: &[(&str, &str, List)] = &[
     ("intent", "tags", List::Tags),
     ("intent", "fallback_channels", List::FallbackChannels),
     ("customer", "segments", List::Segments),
 ];
+/// Names of the language that this version does not evaluate yet.
+const LATER: &[&str] = &["arm", "fatigue"];
 
 type Typed = (Node, Type);
 
@@ -82,7 +82,7 @@ pub(super) struct Lowering<'s> {
     vocabulary: Vocabulary<'s>,
     variables: Vec<(String, Type)>,
     pub(super) problems: Vec<Problem>,
-    pub(super) reads: Reads,
+    pub(super) time_dependent: bool,
 }
 
 impl<'s> Lowering<'s> {
@@ -93,7 +93,7 @@ impl<'s> Lowering<'s> {
             vocabulary,
             variables: Vec::new(),
             problems: Vec::new(),
-            reads: Reads::default(),
+            time_dependent: false,
         }
     }
 
@@ -171,8 +171,12 @@ impl<'s> Lowering<'s> {
                 "conditions do not read the clock: use a window or a send window",
             );
         }
-        if name == "arm" {
-            return self.refuse(expression, "`arm` is a function", "`arm(\"experiment\")`");
+        if LATER.contains(&name) {
+            return self.refuse(
+                expression,
+                format!("`{name}` is not supported yet by this version"),
+                "leave it out",
+            );
         }
         self.unknown(expression, "name", name, &["intent", "customer"])
     }
@@ -205,10 +209,9 @@ impl<'s> Lowering<'s> {
             }
         };
         if let Some((_, read, kind)) = table.iter().find(|(name, ..)| *name == select.field) {
-            self.reads.fatigue |= *read == Read::Fatigue;
-            self.reads.time_dependent |= matches!(
+            self.time_dependent |= matches!(
                 read,
-                Read::Unanswered | Read::DaysSinceFirstContact | Read::DaysSinceResponse | Read::Fatigue
+                Read::Unanswered | Read::DaysSinceFirstContact | Read::DaysSinceResponse
             );
             return Some(if select.test {
                 (Node::Has(*read), Type::Truth)
@@ -230,6 +233,10 @@ impl<'s> Lowering<'s> {
                 format!("`customer.{}` is not a single value", select.field),
                 label,
             );
+        }
+        if LATER.contains(&select.field.as_str()) {
+            let message = format!("`{owner}.{}` is not supported yet by this version", select.field);
+            return self.refuse(expression, message, "leave it out");
         }
         let lists = LISTS.iter().filter(|(of, ..)| *of == owner).map(|(_, name, _)| *name);
         let maps = ["attributes", "unanswered_by"]
