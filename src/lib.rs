@@ -111,6 +111,10 @@
 //! - librdkafka has no transaction protocol version 2 (KIP-890). See the third row of the table above, and the README.
 //! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic
 //!   itself: who may read that topic can test whether an id was erased.
+//! - The ends of the consent barrier are last stable offsets: an opt-out behind an open transaction is not seen before it ends.
+//! - The barrier is one for all partitions of a worker: an engagement partition that does not answer stops them all.
+//! - A re-timing walk that a move of the partition cuts off leaves intents that were judged under another policy untimed.
+//! - Deleting a customer's head leaves its due hints, which name the customer, until they fire.
 //! - `identity_merged` is a dead letter; `policy/compile/later.rs` lists what the policy language does not have yet.
 //! - `forbear audit` and `policy test` do not exist yet: P5 is shown by what is recorded, not by deriving it again.
 
