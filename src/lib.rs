@@ -25,6 +25,7 @@
 //! | [`commit`] | the transaction, the position marker, the changelog written and read | rdkafka |
 //! | [`store`] | one RocksDB for each partition, its identity, the due index | rocksdb |
 //! | [`task`] | one partition's life, the worker's loop, recovery, repair | all above |
+//! | [`rehearsal`] | policy tests and explanations: timelines played through the processor's batch, over a store in memory | no I/O, no clock |
 //! | [`serve`] | metrics, health, log: reads status, never drives | axum, prometheus |
 //! | [`cli`] | commands, settings, demo, generator | all |
 //!
@@ -45,7 +46,8 @@
 //!
 //! 1. Poll. What is read waits in the tasks' buffers; nothing is judged yet.
 //! 2. Read the decision time, once for the batch. *After* that, ask the leaders for the ends of engagement and re-route.
-//! 3. Apply engagement up to those ends: the consent barrier. Where they cannot be reached, nothing is judged this time.
+//! 3. Apply engagement up to those ends: the consent barrier. Each partition has its own; where it cannot be reached, nothing
+//!    is judged there, and the same ends (with the decision time before them) are waited for in the next batches.
 //! 4. Judge what is due, then what arrived, against the store as it is. Everything stays in memory.
 //! 5. Begin a transaction; write the outputs, the changed state to the changelog, and a marker for each task.
 //! 6. Send the offsets of *every* task touched, those of timers too, so that each is fenced. Marker and offsets carry the same
@@ -78,14 +80,16 @@
 //! | fenced (a second process of one name) | the older one exits with 75 |
 //! | revoked in the middle of a batch | cannot happen: rebalances are answered between batches; a lost assignment drops buffers and tasks |
 //! | a zombie wakes up | its commit is refused by member and generation; it recovers |
-//! | the ends of engagement are not known | engagement that was read is applied, nothing is judged; logged, and the lag grows |
+//! | the end of an engagement partition is not known, or not reached | engagement that was read is applied, nothing is judged in *that* partition; named in `/readyz` and the log after 3 s; the others neither wait nor lose room |
 //! | an engagement position that retention has passed | the partition is blocked: an opt-out may be missing |
 //! | an intents position that retention has passed | goes on behind it; logged and counted |
 //! | a store that is corrupt, foreign, too old or ahead | set aside, rebuilt from the changelog, once; then blocked |
 //! | marker and offsets disagree | rebuilt once; then blocked, and `forbear repair` is the way out |
 //! | disk full | that store fails and is opened again until it works; nothing is judged for it |
 //! | the log refuses a batch | batches are halved until one record is refused on its own, twice: that one becomes a dead letter |
-//! | a panic in a step | what it was about becomes a dead letter: the record, or what waits for that customer |
+//! | a panic in a step | what it was about becomes a dead letter: the record, or what waits for that customer; where even that panics, the partition is blocked |
+//! | state of a later version | refused while it is replayed: the partition is blocked until that version runs |
+//! | nothing happens in a partition for a day | its positions are committed again: the group's offsets would expire |
 //! | the wall clock jumps more than 5 s | nothing is judged until it is set back or the process is restarted |
 //! | a hanging transaction | named in `/readyz` and in a metric; the partitions behind it wait, the others go on |
 //! | the partition count changes | the process exits with 1; the marker refuses a later start |
@@ -95,7 +99,11 @@
 //!
 //! - Exactly once beyond Kafka. A sender that calls an outside service deduplicates on `forbear-decision-id`.
 //! - Counters for each rule. Rules are evaluated over the exact ledger, so a new limit or window applies to the past at once.
-//! - File notifications. The policy file is read each second and compared: that works for editors, mounted configuration maps
+//!   The exception is `capacity`, which no single customer's ledger can answer: its use is counted by partition
+//!   (`customer/capacity.rs`), for as long as its window was when the count was made.
+//! - Floating point in verdicts. Points, money and what decays are whole numbers (`policy/decay.rs`); only conditions and the
+//!   order of competitors know decimals, as the messages bring them.
+//! - File notifications. The policy's files are read each second and compared: that works for editors, mounted configuration maps
 //!   and network file systems alike.
 //! - A pool of restore threads. A restore runs on the worker's thread in bounded steps, between batches, so that the group is
 //!   always served and the simulation can drive it.
@@ -107,16 +115,15 @@
 //!
 //! # Known issues
 //!
+//! - One transaction covers all tasks of a worker: while a partition of an *output* topic (or of the state topic) has no leader,
+//!   the tasks that share the worker with whoever writes there cannot commit either. Replication of the outputs is the answer;
+//!   only the inputs are isolated partition by partition.
 //! - Between several engagement topics there is no order within one batch: each topic's own order holds.
 //! - librdkafka has no transaction protocol version 2 (KIP-890). See the third row of the table above, and the README.
 //! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic
 //!   itself: who may read that topic can test whether an id was erased.
-//! - The ends of the consent barrier are last stable offsets: an opt-out behind an open transaction is not seen before it ends.
-//! - The barrier is one for all partitions of a worker: an engagement partition that does not answer stops them all.
-//! - A re-timing walk that a move of the partition cuts off leaves intents that were judged under another policy untimed.
-//! - Deleting a customer's head leaves its due hints, which name the customer, until they fire.
 //! - `identity_merged` is a dead letter; `policy/compile/later.rs` lists what the policy language does not have yet.
-//! - `forbear audit` and `policy test` do not exist yet: P5 is shown by what is recorded, not by deriving it again.
+//! - `forbear audit` does not exist yet: P5 is shown by what is recorded, not by deriving it again.
 
 pub mod cli;
 pub mod commit;
@@ -124,6 +131,7 @@ pub mod customer;
 pub mod intake;
 pub mod message;
 pub mod policy;
+pub mod rehearsal;
 pub mod serve;
 pub mod store;
 pub mod task;

@@ -3,8 +3,10 @@
 
 mod harness;
 
-use harness::{Broker, BrokerOptions, KafkaClient, Outgoing, TopicSpec, TransactionVersion, unique_name, wait_for};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use harness::{
+    Broker, BrokerOptions, KafkaClient, Outgoing, TopicSpec, TransactionVersion, unique_name, wait_for, wait_until,
+};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -338,6 +340,43 @@ fn static_members_under_cooperative_sticky_share_the_partitions_and_the_one_that
         held(&second);
         (held(&first).len() == 4).then_some(())
     });
+}
+
+/// Why an idle partition commits its positions again now and then.
+#[test]
+fn a_live_group_keeps_the_offsets_of_topics_that_it_subscribes_to_and_loses_those_of_others() {
+    require_broker!();
+    let settings = [
+        ("offsets.retention.minutes", "1"),
+        ("offsets.retention.check.interval.ms", "1000"),
+    ];
+    let broker = Broker::start(BrokerOptions {
+        settings: settings.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
+        ..BrokerOptions::default()
+    });
+    let client = broker.client();
+    let (own, other) = (new_topic(&client, "own", 1), new_topic(&client, "other", 1));
+    let group = unique_name("group");
+    let consumer = subscribed(&client, &group, None, &[&own]);
+    wait_until("the group is stable", TIMEOUT, || !held(&consumer).is_empty());
+    let mut offsets = TopicPartitionList::new();
+    for topic in [&own, &other] {
+        offsets
+            .add_partition_offset(topic, 0, Offset::Offset(0))
+            .expect("an offset");
+    }
+    consumer.commit(&offsets, CommitMode::Sync).expect("the commit");
+    let committed = |topic: &str| client.committed(&group, topic)[0].is_some();
+    assert!(committed(&own) && committed(&other));
+    wait_until(
+        "the offset of the other topic is gone",
+        Duration::from_secs(180),
+        || {
+            held(&consumer);
+            !committed(&other)
+        },
+    );
+    assert!(committed(&own), "the offset of the subscribed topic is kept");
 }
 
 #[test]

@@ -8,9 +8,15 @@ mod auditor;
 mod changes;
 #[path = "cluster/crashes.rs"]
 mod crashes;
+#[path = "cluster/disk.rs"]
+mod disk;
+#[path = "cluster/endings.rs"]
+mod endings;
 #[path = "cluster/groups.rs"]
 mod groups;
 mod harness;
+#[path = "cluster/leaders.rs"]
+mod leaders;
 #[path = "cluster/load.rs"]
 mod load;
 #[path = "cluster/member.rs"]

@@ -17,7 +17,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_subcommand_has_help_with_an_example() {
-    let commands: [&[&str]; 10] = [
+    let commands: [&[&str]; 14] = [
         &[],
         &["demo"],
         &["run"],
@@ -26,6 +26,10 @@ fn every_subcommand_has_help_with_an_example() {
         &["topics", "verify"],
         &["policy"],
         &["policy", "check"],
+        &["policy", "test"],
+        &["policy", "explain"],
+        &["policy", "diff"],
+        &["policy", "schema"],
         &["repair"],
         &["generate"],
     ];
@@ -310,4 +314,188 @@ fn every_file_that_the_readme_links_to_exists() {
         assert!(root.join(link).exists(), "{link}");
     }
     assert!(count > 5, "{count}");
+}
+
+/// A folder with files, and their paths.
+fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, Vec<String>) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let paths = files.iter().map(|(name, text)| {
+        let file = directory.path().join(name);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::write(&file, text).expect("a file");
+        file.display().to_string()
+    });
+    let paths = paths.collect();
+    (directory, paths)
+}
+
+const A_SECOND_EMAIL: &str = "tests:\n  - name: a second e-mail on one day waits\n    timeline:\n      \
+    - { at: 2026-01-05T08:30:00Z, contact: { channel: email } }\n      \
+    - { at: 2026-01-05T15:00:00Z, intent: { channel: email }, expect: VERDICT }\n";
+
+#[test]
+fn tests_of_a_policy_pass_with_0_and_fail_with_1_and_are_written_for_build_servers() {
+    let good = A_SECOND_EMAIL.replace("VERDICT", "deferred");
+    let bad = A_SECOND_EMAIL.replace("VERDICT", "approved");
+    let (directory, paths) = folder(&[("policy.yaml", STARTER), ("good.yaml", &good), ("bad.yaml", &bad)]);
+    let output = forbear(&["policy", "test", &paths[0], &paths[1]]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout), "1 test, 1 passed, 0 failed\n");
+    let junit = directory.path().join("results.xml").display().to_string();
+    let output = forbear(&["policy", "test", &paths[0], &paths[1], &paths[2], "--junit", &junit]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stdout);
+    for expected in [
+        "FAIL  a second e-mail",
+        "verdict  approved  deferred",
+        "email-day",
+        "2 tests, 1 passed, 1 failed",
+    ] {
+        assert!(said.contains(expected), "expected {expected}\n{said}");
+    }
+    let written = std::fs::read_to_string(&junit).expect("results");
+    assert!(written.contains("tests=\"2\" failures=\"1\""), "{written}");
+    let output = forbear(&["policy", "test", &paths[0], &paths[2], "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&json["failed"], output.status.code()), (&1.into(), Some(1)));
+    let output = forbear(&["policy", "test", &paths[0]]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with("error: there is no test to play"));
+    let (_directory, broken) = folder(&[("tests.yaml", "tests:\n  - { nam: x }\n")]);
+    let output = forbear(&["policy", "test", &paths[0], &broken[0]]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("tests.yaml:2:7"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn a_verdict_is_explained_with_every_rules_working_and_a_sentence() {
+    let customer = "timezone: Europe/London\nhistory:\n  - { at: 2026-01-05T08:30:00Z, contact: { channel: email } }\n";
+    let intent = "{ \"channel\": \"email\", \"division\": \"shop\" }";
+    let (_directory, paths) = folder(&[
+        ("policy.yaml", STARTER),
+        ("customer.yaml", customer),
+        ("intent.json", intent),
+    ]);
+    let mut arguments = vec![
+        "policy",
+        "explain",
+        "--policy",
+        &paths[0],
+        "--customer",
+        &paths[1],
+        "--intent",
+        &paths[2],
+    ];
+    arguments.extend(["--at", "2026-01-05T15:00:00Z"]);
+    let output = forbear(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said = text(&output.stdout);
+    for expected in [
+        "deferred on email",
+        "email-day",
+        "BLOCKS",
+        "1 of 1",
+        "company-week",
+        "1 of 5",
+        "governs other messages",
+    ] {
+        assert!(said.contains(expected), "expected {expected}\n{said}");
+    }
+    let last = said.trim_end().lines().last().unwrap_or_default();
+    assert_eq!(
+        last,
+        "This message waits until Tuesday, 6 January 2026, 00:00 (Europe/London), because you have already had 1 message of this \
+         kind from us lately and 1 is the most we allow."
+    );
+    arguments.extend(["--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&forbear(&arguments).stdout).expect("JSON");
+    assert_eq!(json["rule"], "email-day");
+    assert_eq!(json["working"].as_array().map(Vec::len), Some(4 + 7));
+}
+
+#[test]
+fn a_change_of_a_policy_is_told_by_its_meaning() {
+    let new = STARTER.replace("limit: 5", "limit: 4");
+    let (_directory, paths) = folder(&[("old.yaml", STARTER), ("new.yaml", &new)]);
+    let output = forbear(&["policy", "diff", &paths[0], &paths[1]]);
+    assert_eq!(output.status.code(), Some(0));
+    let expected = "rules\n  ~ company-week: cap.limit lowered: 5 → 4  (stricter)\n";
+    assert_eq!(text(&output.stdout), expected);
+    let output = forbear(&[
+        "policy",
+        "diff",
+        &paths[0],
+        &paths[1],
+        "--exit-code",
+        "--format",
+        "json",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json[0]["effect"], "stricter");
+    let output = forbear(&["policy", "diff", &paths[0], &paths[0], "--exit-code"]);
+    assert_eq!(
+        (output.status.code(), text(&output.stdout).as_str()),
+        (Some(0), "nothing changed in meaning\n")
+    );
+}
+
+#[test]
+fn warnings_fail_a_check_only_where_they_are_denied_and_the_schema_is_json() {
+    let odd = STARTER.replace("limit: 5", "limit: 0");
+    let (_directory, paths) = folder(&[("policy.yaml", &odd)]);
+    let output = forbear(&["policy", "check", &paths[0]]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text(&output.stderr).contains("warning[limit-zero]"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert_eq!(
+        forbear(&["policy", "check", &paths[0], "--deny-warnings"])
+            .status
+            .code(),
+        Some(1)
+    );
+    let output = forbear(&["policy", "check", &paths[0], "--format", "json"]);
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json[0]["severity"], "warning");
+    let output = forbear(&["policy", "schema"]);
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+}
+
+#[test]
+fn a_mistake_in_an_included_file_is_shown_in_that_file() {
+    let policy = STARTER.replace("rules:\n", "include: [packs/law.yaml]\nrules:\n");
+    let (_directory, paths) = folder(&[
+        ("policy.yaml", &policy),
+        ("packs/law.yaml", "rules:\n  - { id: a, gap: 5m }\n"),
+    ]);
+    let output = forbear(&["policy", "check", &paths[0]]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("packs/law.yaml:2:19"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn the_cases_worked_out_by_hand_from_the_definition_of_the_language_come_out_as_expected() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance");
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder).expect("the cases").flatten() {
+        let path = entry.path().display().to_string();
+        let output = forbear(&["policy", "test", &path]);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{path}\n{said}");
+        assert!(said.contains("passed, 0 failed"), "{path}\n{said}");
+        files += 1;
+    }
+    assert_eq!(files, 6);
 }

@@ -1,12 +1,13 @@
 //! The one place where the commands meet the processor: settings and policy in, a running processor out.
 
-use super::policy::read_bounded;
+use super::policy::files::{Files, read_document};
 use super::settings::{LogFormat, Settings};
 use super::topic_rules::{self, Cluster};
 use super::{Accept, EXIT_RESTART, topics};
 use crate::intake::client::KafkaSettings;
 use crate::intake::source::{InputKind, Inputs};
 use crate::message::Name;
+use crate::policy::file::{Diagnostics, Document};
 use crate::policy::model::Policy;
 use crate::serve::metrics::{Bounds, Metrics};
 use crate::serve::status::Status;
@@ -20,12 +21,14 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long the cluster may take to describe its topics: `run` names what is missing within 15 s.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(12);
-/// A clean end takes less; after this the process ends all the same, which is safe.
-const STOP_WITHIN: Duration = Duration::from_secs(9);
+/// A clean end takes less; after this the process ends all the same, which is safe. contract.md gives 10 s, of which a busy
+/// machine may need some to get to the signal and out of the process.
+const STOP_WITHIN: Duration = Duration::from_secs(7);
 const POLICY_POLLED_EVERY: Duration = Duration::from_secs(1);
 const POLICY_TRIED_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
@@ -37,7 +40,7 @@ pub trait Processor {
 
 /// The names of the channels of a policy, in the order of the file.
 pub fn channels(policy_file: &Path) -> Result<Vec<String>, String> {
-    Ok(channel_names(&load_policy(policy_file)?))
+    Ok(channel_names(&load_policy(policy_file).1?))
 }
 
 /// `forbear run`: until a signal (exit code 0), or until it has to be started again (75).
@@ -48,7 +51,10 @@ pub fn run(settings: Settings, leave: bool) -> Result<ExitCode, String> {
     };
     logging::start(format, &settings.log.level)?;
     let interrupt = super::interrupt::Interrupt::listen()?;
-    let engine = Engine::start(&settings, false)?;
+    let Some(engine) = start_unless_asked_to_end(settings, &interrupt)? else {
+        tracing::info!("asked to end before anything was judged");
+        return Ok(ExitCode::SUCCESS);
+    };
     loop {
         if let Some(ended) = engine.running.ended_within(Duration::from_millis(100)) {
             let code = match ended {
@@ -73,9 +79,30 @@ pub fn run(settings: Settings, leave: bool) -> Result<ExitCode, String> {
     }
 }
 
+/// A cluster that does not answer keeps a start waiting for seconds: whoever asks for the end meanwhile gets it at once. (What
+/// may have been started by then is like any other process that dies: the next start settles it.)
+fn start_unless_asked_to_end(
+    settings: Settings,
+    interrupt: &super::interrupt::Interrupt,
+) -> Result<Option<Engine>, String> {
+    let (started, outcome) = std::sync::mpsc::channel();
+    std::thread::Builder::new()
+        .name("start".to_owned())
+        .spawn(move || drop(started.send(Engine::start(&settings, false))))
+        .map_err(|error| format!("a thread cannot be started: {error}"))?;
+    loop {
+        match outcome.recv_timeout(Duration::from_millis(50)) {
+            Ok(engine) => return engine.map(Some),
+            Err(RecvTimeoutError::Disconnected) => return Err("the start panicked".to_owned()),
+            Err(RecvTimeoutError::Timeout) if interrupt.asked() => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
 /// `forbear repair`.
 pub fn repair(settings: Settings, partition: i32, accept: Accept) -> Result<ExitCode, String> {
-    let policy = load_policy(&settings.policy.file)?;
+    let policy = load_policy(&settings.policy.file).1?;
     let cluster = checked(&settings, &channel_names(&policy))?;
     let engine = engine_settings(&settings, &cluster, false)?;
     let accept = match accept {
@@ -102,7 +129,8 @@ struct Engine {
 
 impl Engine {
     fn start(settings: &Settings, embedded: bool) -> Result<Self, String> {
-        let policy = load_policy(&settings.policy.file)?;
+        let (files, policy) = load_policy(&settings.policy.file);
+        let policy = policy?;
         let channels = channel_names(&policy);
         let cluster = if embedded {
             topics::describe_embedded(settings, &channels, DESCRIBE_TIMEOUT)?
@@ -129,6 +157,7 @@ impl Engine {
         let reloading = Arc::new(AtomicBool::new(true));
         let reload = Reload {
             settings: settings.clone(),
+            files,
             policy,
             metrics,
             status,
@@ -176,10 +205,12 @@ impl Processor for Engine {
     }
 }
 
-/// Looks at the policy file now and then, by content: that works for every way of replacing a file (editors, mounts of
+/// Looks at the policy's files now and then, by content: that works for every way of replacing a file (editors, mounts of
 /// configuration maps, network file systems), and a read of a small file a second costs nothing.
 struct Reload {
     settings: Settings,
+    /// The policy's files, those that it includes as well, as they were when it was loaded.
+    files: Files,
     policy: Arc<ArcSwap<Policy>>,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
@@ -188,7 +219,7 @@ struct Reload {
 
 impl Reload {
     fn watch(self, keep_on: &AtomicBool) {
-        let mut seen = self.policy.load().text.clone();
+        let mut seen = self.files.clone();
         let mut again_at: Option<Instant> = None;
         let mut looked = Instant::now();
         while keep_on.load(Ordering::Acquire) {
@@ -197,16 +228,15 @@ impl Reload {
                 continue;
             }
             looked = Instant::now();
-            let Ok(text) = read_bounded(&self.settings.policy.file) else {
-                continue;
-            };
+            let files = seen.again();
             let is_due_again = again_at.is_some_and(|at| at <= Instant::now());
-            if text == seen && !is_due_again {
+            if !files.are_there() || files == seen && !is_due_again {
                 continue;
             }
-            seen = text;
             again_at = None;
-            match self.load() {
+            let (files, loaded) = self.load();
+            seen = files;
+            match loaded {
                 Ok(policy) => {
                     tracing::info!(policy = &*policy.label, "the policy was replaced");
                     tell_policy(&self.metrics, &self.status, &policy);
@@ -222,12 +252,16 @@ impl Reload {
         }
     }
 
-    fn load(&self) -> Result<Policy, Refused> {
-        let is_final = |problem| Refused {
-            problem,
-            is_final: true,
-        };
-        let policy = load_policy(&self.settings.policy.file).map_err(is_final)?;
+    fn load(&self) -> (Files, Result<Policy, Refused>) {
+        let (files, policy) = load_policy(&self.settings.policy.file);
+        (
+            files,
+            policy.map_err(Refused::finally).and_then(|policy| self.served(policy)),
+        )
+    }
+
+    /// The policy, if the cluster has everything for it.
+    fn served(&self, policy: Policy) -> Result<Policy, Refused> {
         if !self.embedded {
             // The topics of a new channel may be made any moment, and a cluster that is away comes back.
             let may_pass = |problem| Refused {
@@ -246,9 +280,24 @@ struct Refused {
     is_final: bool,
 }
 
-fn load_policy(file: &Path) -> Result<Policy, String> {
-    let bytes = read_bounded(file).map_err(|error| format!("cannot read the policy {}: {error}", file.display()))?;
-    match Policy::load(&bytes, &file.display().to_string(), Some(now_ms())) {
+impl Refused {
+    fn finally(problem: String) -> Self {
+        Self {
+            problem,
+            is_final: true,
+        }
+    }
+}
+
+/// The policy, and the files that it was read from.
+fn load_policy(file: &Path) -> (Files, Result<Policy, String>) {
+    let (files, document) = read_document(file);
+    let document = document.map_err(|error| format!("cannot read the policy {}: {error}", file.display()));
+    (files, document.and_then(compiled))
+}
+
+fn compiled(document: Result<Document, Box<Diagnostics>>) -> Result<Policy, String> {
+    match document.and_then(|document| Policy::compile(&document, Some(now_ms()))) {
         Ok((policy, warnings)) => {
             let text = warnings.to_text(false);
             if !text.is_empty() {

@@ -5,6 +5,7 @@
 //! `topics verify`, or a warning where it is a choice that costs safety only when brokers fail.
 
 use super::settings::TopicsSection;
+use crate::customer::bounds::VALUE_BYTES_AT_MOST;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -79,6 +80,8 @@ pub struct NewTopic {
 
 /// What Kafka takes where nobody says anything: `message.max.bytes` of a broker.
 const DEFAULT_MESSAGE_BYTES: u64 = 1_048_588;
+/// The largest value of a customer's state, with room for its key and the frame around it.
+const STATE_MESSAGE_BYTES: u64 = VALUE_BYTES_AT_MOST as u64 + 64 * 1024;
 const HOUR_MS: u64 = 3_600_000;
 /// A partition without writes for this long is compacted all the same: what was erased is gone after it.
 const STATE_COMPACTION_LAG_MS: u64 = 24 * HOUR_MS;
@@ -220,14 +223,13 @@ fn configs_for(role: Role, input_bytes: u64) -> Vec<(String, String)> {
         "cleanup.policy",
         if role.is_compacted() { "compact" } else { "delete" }.to_owned(),
     );
-    if role.is_given() {
-        set("max.message.bytes", input_bytes.to_string());
-    } else {
-        set(
-            "max.message.bytes",
-            input_bytes.saturating_mul(2).min(i32::MAX as u64).to_string(),
-        );
-    }
+    let grown_bytes = input_bytes.saturating_mul(2).min(i32::MAX as u64);
+    let message_bytes = match role {
+        _ if role.is_given() => input_bytes,
+        Role::State => grown_bytes.max(STATE_MESSAGE_BYTES),
+        _ => grown_bytes,
+    };
+    set("max.message.bytes", message_bytes.to_string());
     if role == Role::State {
         set("max.compaction.lag.ms", STATE_COMPACTION_LAG_MS.to_string());
         set("min.compaction.lag.ms", "0".to_owned());
@@ -333,9 +335,16 @@ fn check_sizes(report: &mut Report<'_>, role: Role, topic: &TopicDescription, in
     if !role.holds_grown_records() {
         return;
     }
-    if let Some(bytes) = number(topic, "max.message.bytes").filter(|bytes| *bytes <= input_bytes) {
+    let Some(bytes) = number(topic, "max.message.bytes") else {
+        return;
+    };
+    if bytes <= input_bytes {
         report.error(format!(
             "has max.message.bytes={bytes}, but the inputs accept {input_bytes}: it must be larger, or an accepted record does not fit with its headers"
+        ));
+    } else if role == Role::State && bytes < STATE_MESSAGE_BYTES {
+        report.error(format!(
+            "has max.message.bytes={bytes}, but what is known of one customer may take {STATE_MESSAGE_BYTES}: it must be at least that"
         ));
     }
 }

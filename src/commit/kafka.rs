@@ -185,6 +185,8 @@ pub struct KafkaProducer {
     identity: Identity,
     /// The last commit took so long that the client may have asked more than once.
     doubtful: bool,
+    /// Of the newest transaction.
+    handed_over_in: Duration,
     inputs: Inputs,
     call_clock: Arc<CallClock>,
     origin: Instant,
@@ -202,6 +204,7 @@ impl KafkaProducer {
             producer: identity.start(&log.call_clock, log.origin)?,
             identity,
             doubtful: false,
+            handed_over_in: Duration::ZERO,
             inputs: log.inputs.clone(),
             call_clock: log.call_clock.clone(),
             origin: log.origin,
@@ -225,9 +228,10 @@ impl KafkaProducer {
     fn transact(&mut self, transaction: &Transaction, group: &ConsumerGroupMetadata) -> Result<(), CommitError> {
         *self.report() = Report::default();
         self.producer.begin_transaction().map_err(|error| self.judge(&error))?;
-        for record in &transaction.records {
-            self.send(record)?;
-        }
+        let timer = Instant::now();
+        let handed_over = transaction.records.iter().try_for_each(|record| self.send(record));
+        self.handed_over_in = timer.elapsed();
+        handed_over?;
         let mut offsets = TopicPartitionList::with_capacity(transaction.offsets.len());
         for commit in &transaction.offsets {
             let (topic, _) = &self.inputs.topics[usize::from(commit.topic)];
@@ -353,6 +357,10 @@ impl Producer for KafkaProducer {
             .iter()
             .map(|(partition, offset)| (*partition, offset + 1))
             .collect())
+    }
+
+    fn handed_over_in(&self) -> Duration {
+        self.handed_over_in
     }
 }
 

@@ -61,6 +61,11 @@ pub trait Producer {
         group: &Self::Group,
         state_topic: &str,
     ) -> Result<Vec<(i32, i64)>, CommitError>;
+    /// How much of the newest commit went into handing the records to the client, for the metric; none where that is no
+    /// step of its own.
+    fn handed_over_in(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// One changelog record.

@@ -39,8 +39,20 @@ pub struct Marker {
 
 /// Why a marker cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct MarkerError(String);
+pub enum MarkerError {
+    #[error("the marker is {0}")]
+    Damaged(&'static str),
+    /// Written by a later version that says so.
+    #[error("the marker has format {format}; this version reads up to {reader}: run the newer version")]
+    TooNew { format: u8, reader: u8 },
+}
+
+impl MarkerError {
+    /// Whether a later version wrote it.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::TooNew { .. })
+    }
+}
 
 impl Marker {
     /// Bytes for the changelog.
@@ -54,16 +66,14 @@ impl Marker {
     /// # Errors
     /// Bytes that no version up to this one writes.
     pub fn decode(bytes: &[u8]) -> Result<Marker, MarkerError> {
-        let (head, body) = bytes
-            .split_first_chunk::<2>()
-            .ok_or_else(|| MarkerError("the marker is cut off".into()))?;
+        let (head, body) = bytes.split_first_chunk::<2>().ok_or(MarkerError::Damaged("cut off"))?;
         if head[1] > FORMAT {
-            return Err(MarkerError(format!(
-                "the marker has format {}; this version reads up to {FORMAT}: run the newer version",
-                head[0]
-            )));
+            return Err(MarkerError::TooNew {
+                format: head[0],
+                reader: FORMAT,
+            });
         }
-        minicbor::decode(body).map_err(|_| MarkerError("the marker is damaged".into()))
+        minicbor::decode(body).map_err(|_| MarkerError::Damaged("damaged"))
     }
 
     /// What goes along with each committed offset: `1 <lineage as hex> <seq>`.

@@ -1,8 +1,11 @@
 //! How an engagement event changes a customer.
 //!
 //! - Events are applied in the order of the log. A repeated `event_id`, among the last 64, changes nothing.
-//! - An `occurred_at` in the future is taken as the instant at which the event is applied, so that nobody can fill a
-//!   window that has not begun, or write a refusal that no grant could lift.
+//! - What is read has happened: an event counts from the moment at which it is applied, also where its `occurred_at` lies
+//!   ahead, because senders' clocks do. The time itself stays as it is written, so that what follows from it (when a contact
+//!   leaves a window, whether a grant is newer than a refusal) can be derived from the log alone.
+//! - A time that lies further ahead than [`AHEAD_AT_MOST_MS`] is wrong. It is taken as that far ahead: the event takes
+//!   effect, and no wrong clock can silence a customer for years, or write a refusal that no grant could lift.
 //! - Of an erased customer nothing is learned any more.
 //! - What a rule may ask for later is remembered as a [`PastEvent`] ([`remembered_as_event`] says which kinds), with the
 //!   fields of the contact that it is about where it names none of its own.
@@ -11,6 +14,9 @@
 use crate::customer::record::{ConsentStatement, Contact, ContactState, DecisionCoordinates, PastEvent, Standing};
 use crate::customer::{Customer, bounds, endpoint_hash, id_hash, reports};
 use crate::message::{EngagementEvent, EventKind, Name, PreferenceChange, ProfileChange};
+
+/// How far ahead of the decision time an `occurred_at` is believed: clocks are off by seconds, seldom by minutes.
+pub const AHEAD_AT_MOST_MS: i64 = 5 * 60_000;
 
 /// What of the policy the application of events needs.
 pub trait ApplyPolicy {
@@ -89,7 +95,9 @@ pub fn apply(
     let excess = (customer.recent_event_ids.len() + 1).saturating_sub(bounds::RECENT_EVENT_IDS);
     customer.recent_event_ids.drain(..excess);
     customer.recent_event_ids.push(event_hash);
-    let at_ms = event.occurred_at_ms.min(received_at_ms);
+    let at_ms = event
+        .occurred_at_ms
+        .min(received_at_ms.saturating_add(AHEAD_AT_MOST_MS));
     change(customer, event, at_ms, policy, &mut applied);
     if remembered_as_event(event.kind) {
         remember_event(customer, event, at_ms);
@@ -252,7 +260,11 @@ fn set_profile(customer: &mut Customer, change: &ProfileChange) {
     customer.bound_profile(change.segments.is_some() && change.attributes.is_some());
 }
 
-/// A contact that somebody else made: it happened, so it counts as delivered, and as marketing unless it says otherwise.
+/// The class of every contact that was made elsewhere.
+const MARKETING: &str = "marketing";
+
+/// A contact that somebody else made: it happened, so it counts as delivered; and it counts as marketing, whatever class it
+/// names, because nobody judged it as that class.
 fn contact_elsewhere(event: &EngagementEvent, at_ms: i64) -> Contact {
     let or_empty = |name: &Option<Name>| name.clone().unwrap_or_else(|| Name::from(""));
     Contact {
@@ -263,7 +275,7 @@ fn contact_elsewhere(event: &EngagementEvent, at_ms: i64) -> Contact {
         decision: None,
         channel: or_empty(&event.channel),
         division: or_empty(&event.division),
-        class: event.class.clone().unwrap_or_else(|| Name::from("marketing")),
+        class: Name::from(MARKETING),
         message_type: event.message_type.clone().unwrap_or_else(|| Name::from("campaign")),
         campaign: event.campaign.clone(),
         category: event.category.clone(),
@@ -302,4 +314,5 @@ fn remember_event(customer: &mut Customer, event: &EngagementEvent, at_ms: i64) 
     };
     let place = customer.events.partition_point(|earlier| earlier.at_ms <= at_ms);
     customer.events.insert(place, past);
+    customer.bound_events();
 }

@@ -1,12 +1,15 @@
 //! How much is kept of one customer, and what happens at the bound.
 //!
+//! Every value fits into a record of the changelog ([`VALUE_BYTES_AT_MOST`]), whatever names producers invent: a value that
+//! did not would stop its whole partition. So lists are bounded in number and in bytes.
+//!
 //! Age bounds are part of the meaning (a policy cannot ask for more). Number bounds guard the machine against a customer
 //! that no real one looks like; where reaching one could make a verdict too lenient, [`Customer::overflowed`] answers true
 //! and the judge suppresses that customer, with a reason, until what was lost would have aged away.
 
 use crate::customer::keys::month_of;
 use crate::customer::record::PastEvent;
-use crate::customer::{Customer, Preferences, Profile};
+use crate::customer::{Customer, Preferences, Profile, sizes};
 use crate::message::{AttributeValue, EventKind, Name};
 
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -38,6 +41,16 @@ pub const WAITING_BYTES_AT_MOST: u64 = 1024 * 1024;
 pub const LIST_AT_MOST: usize = 512;
 /// Bytes of text in the preferences, and in the profile, at most.
 pub const TEXT_BYTES_AT_MOST: usize = 64 * 1024;
+/// Bytes of a head, or of one month's segment of the ledger, at most. The state topic has to take records of this size and
+/// of the key (`forbear topics verify`). The head stays within it because its parts do: what is not bounded in bytes below
+/// has a few dozen bytes each, or one name.
+pub const VALUE_BYTES_AT_MOST: usize = 896 * 1024;
+/// Bytes of the remembered events at most.
+pub const EVENT_BYTES_AT_MOST: usize = 192 * 1024;
+/// Bytes of the consent statements at most.
+pub const CONSENT_BYTES_AT_MOST: usize = 64 * 1024;
+/// Bytes of the contacts in the head at most; with more, the oldest move to the segments of their months.
+pub const HEAD_CONTACT_BYTES_AT_MOST: usize = 64 * 1024;
 /// Contacts in the head at most; with one more, the oldest move to the segments of their months.
 pub const HEAD_CONTACTS_AT_MOST: usize = 32;
 /// Contacts that stay in the head then: a segment is rewritten once for many contacts, not for each.
@@ -92,20 +105,66 @@ impl Customer {
     fn trim_contacts(&mut self, now_ms: i64) {
         let oldest_ms = now_ms.saturating_sub(CONTACT_AGE_MS);
         let aged = self.contacts.partition_point(|contact| contact.at_ms <= oldest_ms);
-        let excess = self.contacts.len().saturating_sub(CONTACTS_AT_MOST);
-        if excess > aged {
-            let lost_ms = self.contacts[excess - 1].at_ms;
-            self.overflow.ledger_from_ms = Some(lost_ms.saturating_add(1));
-            self.inexact_until(lost_ms.saturating_add(EXACT_AGE_MS));
-        }
+        self.drop_oldest_contacts(aged);
+        self.lose_oldest_contacts(self.contacts.len().saturating_sub(CONTACTS_AT_MOST));
         self.overflow.ledger_from_ms = self.overflow.ledger_from_ms.filter(|from_ms| *from_ms > oldest_ms);
-        let gone = aged.max(excess);
-        if gone > 0 {
-            for contact in self.contacts.drain(..gone) {
-                self.stored.touched.insert(month_of(contact.at_ms));
+    }
+
+    /// Keeps the segment of a month, to which a contact of so many bytes was just added, within its bytes: the oldest of
+    /// them go, and with them whatever is older.
+    pub(crate) fn bound_month(&mut self, month: i32, added_bytes: usize) {
+        let known_bytes = self.stored.month_bytes.filter(|(known, _)| *known == month);
+        if let Some((_, bytes)) = known_bytes {
+            let bytes = bytes + added_bytes;
+            self.stored.month_bytes = Some((month, bytes));
+            if bytes <= VALUE_BYTES_AT_MOST {
+                return;
             }
-            self.stored.history_len = self.stored.history_len.saturating_sub(gone);
         }
+        let start = self.contacts.partition_point(|contact| month_of(contact.at_ms) < month);
+        let end = self
+            .contacts
+            .partition_point(|contact| month_of(contact.at_ms) <= month);
+        let contacts = &self.contacts[start..end];
+        if contacts.iter().map(sizes::contact).sum::<usize>() <= VALUE_BYTES_AT_MOST {
+            return;
+        }
+        // The sum counts a shared name again and again: only the bytes themselves tell.
+        let bytes = |lost: usize| sizes::segment(&contacts[lost..]);
+        let whole_bytes = bytes(0);
+        self.stored.month_bytes = Some((month, whole_bytes));
+        if whole_bytes <= VALUE_BYTES_AT_MOST {
+            return;
+        }
+        // A little more than has to go goes, so that the next contacts find room.
+        let (mut lost, mut enough) = (1, contacts.len());
+        while lost < enough {
+            let middle = lost.midpoint(enough);
+            match bytes(middle) <= VALUE_BYTES_AT_MOST / 8 * 7 {
+                true => enough = middle,
+                false => lost = middle + 1,
+            }
+        }
+        self.stored.month_bytes = None;
+        self.lose_oldest_contacts(start + lost);
+    }
+
+    /// Drops contacts that a verdict may need: until they would have aged away, the customer is suppressed.
+    fn lose_oldest_contacts(&mut self, count: usize) {
+        if let Some(newest_lost) = count.checked_sub(1).and_then(|index| self.contacts.get(index)) {
+            let lost_ms = newest_lost.at_ms;
+            let reach_ms = Some(lost_ms.saturating_add(1));
+            self.overflow.ledger_from_ms = self.overflow.ledger_from_ms.max(reach_ms);
+            self.inexact_until(lost_ms.saturating_add(EXACT_AGE_MS));
+            self.drop_oldest_contacts(count);
+        }
+    }
+
+    fn drop_oldest_contacts(&mut self, count: usize) {
+        for contact in self.contacts.drain(..count) {
+            self.stored.touched.insert(month_of(contact.at_ms));
+        }
+        self.stored.history_len = self.stored.history_len.saturating_sub(count);
     }
 
     fn trim_events(&mut self, now_ms: i64) {
@@ -118,7 +177,12 @@ impl Customer {
             };
             event.at_ms > now_ms.saturating_sub(age_ms)
         });
-        while self.events.len() > EVENTS_AT_MOST {
+    }
+
+    /// Keeps the events, to which one was just added, within their number and their bytes.
+    pub(crate) fn bound_events(&mut self) {
+        let mut bytes: usize = self.events.iter().map(sizes::event).sum();
+        while self.events.len() > EVENTS_AT_MOST || bytes > EVENT_BYTES_AT_MOST {
             // The least telling first: what machines opened, then opens, then clicks, then the rest; the oldest of them.
             let least = self
                 .events
@@ -126,11 +190,12 @@ impl Customer {
                 .enumerate()
                 .min_by_key(|(index, event)| (worth(event), *index));
             let Some((index, event)) = least else { return };
-            if worth(event) == WORTH_MOST {
-                let until_ms = event.at_ms.saturating_add(EVENT_AGE_MS);
-                self.inexact_until(until_ms);
-            }
+            let (is_lost, at_ms) = (worth(event) == WORTH_MOST, event.at_ms);
+            bytes = bytes.saturating_sub(sizes::event(event));
             self.events.remove(index);
+            if is_lost {
+                self.inexact_until(at_ms.saturating_add(EVENT_AGE_MS));
+            }
         }
     }
 

@@ -5,15 +5,17 @@
 //! - A grant lifts a refusal, for the questions that the grant covers, if it comes later in the log, its `occurred_at` is
 //!   not older, it is in force, and it is more specific than the refusal or names exactly the same.
 //! - So among later statements the most specific wins, and at equal specificity the refusal.
+//! - A grant whose basis the policy does not count is no grant at all.
 //!
 //! Statements that can never matter again are dropped when a new one arrives: grants that a refusal ended, an older
-//! refusal of the same scope (the newer keeps the later of both times), a refusal that an unlimited grant of the same
-//! scope lifted, an older grant of the same scope and basis, a grant that is older than a refusal around it. If there are
-//! still too many, the oldest grants go (which can only be stricter), and where only refusals are left,
-//! [`crate::customer::Overflow::consents`] suppresses the customer: no refusal is ever forgotten.
+//! refusal of the same scope (the newer keeps the later of both times), an older grant of the same scope and basis, a grant
+//! that is older than a refusal around it. A refusal that a grant lifted stays, whatever the grant says of its end: how long
+//! its basis lasts is the policy's, and the next policy's. If there are still too many, the oldest grants go (which can only
+//! be stricter), and where only refusals are left, [`crate::customer::Overflow::consents`] suppresses the customer: no
+//! refusal is ever forgotten.
 
-use crate::customer::bounds::CONSENTS_AT_MOST;
-use crate::customer::{ConsentStatement, Customer};
+use crate::customer::bounds::{CONSENT_BYTES_AT_MOST, CONSENTS_AT_MOST};
+use crate::customer::{ConsentStatement, Customer, sizes};
 use crate::message::Name;
 
 /// What is asked: may this be sent? An absent purpose or division is one that no statement naming one covers.
@@ -25,6 +27,17 @@ pub struct ConsentQuestion<'a> {
     pub purpose: Option<&'a str>,
     /// The intent's division.
     pub division: Option<&'a str>,
+}
+
+/// What a grant is worth at an instant. Its `expires_at`, whether its basis counts and how long that lasts decide, and only
+/// the policy knows all three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantForce {
+    InForce,
+    /// It was in force once.
+    Over,
+    /// Its basis is none that the policy counts.
+    NotCounted,
 }
 
 /// What the statements answer. `opt-in` passes on `Granted`; `opt-out` passes on everything that
@@ -48,29 +61,33 @@ impl ConsentStanding<'_> {
     }
 }
 
-/// What the statements (in log order) say to the question. `in_force` tells whether a grant still holds: its
-/// `expires_at`, and how long its basis lasts, which only the policy knows.
+/// What the statements (in log order) say to the question. `force` tells what a grant is worth.
 pub fn consent_standing<'a>(
     statements: &'a [ConsentStatement],
     question: &ConsentQuestion<'_>,
-    in_force: &dyn Fn(&ConsentStatement) -> bool,
+    force: &dyn Fn(&ConsentStatement) -> GrantForce,
 ) -> ConsentStanding<'a> {
+    let in_force = |grant: &ConsentStatement| force(grant) == GrantForce::InForce;
+    let counted = |grant: &ConsentStatement| force(grant) != GrantForce::NotCounted;
     let covering = |statement: &&ConsentStatement| covers_question(statement, question);
-    let standing_refusal = |counts: &dyn Fn(&ConsentStatement) -> bool| {
+    let standing_refusal = |lifting: &dyn Fn(&ConsentStatement) -> bool| {
         statements.iter().enumerate().find(|(position, refusal)| {
             let later = &statements[position + 1..];
             !refusal.granted
                 && covering(refusal)
                 && !later
                     .iter()
-                    .any(|grant| covering(&grant) && counts(grant) && lifts(grant, refusal))
+                    .any(|grant| covering(&grant) && lifts(grant, refusal) && lifting(grant))
         })
     };
-    if let Some((_, refusal)) = standing_refusal(&|_| true) {
+    if let Some((_, refusal)) = standing_refusal(&counted) {
         return ConsentStanding::Refused(refusal);
     }
-    let grants = || statements.iter().filter(|statement| statement.granted).filter(covering);
-    let refused = standing_refusal(in_force).is_some();
+    let grants = || {
+        let granted = statements.iter().filter(|statement| statement.granted);
+        granted.filter(covering).filter(|grant| counted(grant))
+    };
+    let refused = standing_refusal(&in_force).is_some();
     // `max_by_key` takes the last of equals: the latest.
     if !refused
         && let Some(grant) = grants()
@@ -93,17 +110,12 @@ impl Customer {
         } else {
             self.refuse(statement);
         }
-        if self.consents.len() <= CONSENTS_AT_MOST {
-            return;
-        }
-        match self.consents.iter().position(|statement| statement.granted) {
-            Some(oldest_grant) => {
-                self.consents.remove(oldest_grant);
-            }
-            None => {
-                self.consents.pop();
-                self.overflow.consents = true;
-            }
+        let mut bytes: usize = self.consents.iter().map(sizes::consent).sum();
+        while self.consents.len() > CONSENTS_AT_MOST || bytes > CONSENT_BYTES_AT_MOST {
+            let oldest_grant = self.consents.iter().position(|statement| statement.granted);
+            self.overflow.consents |= oldest_grant.is_none();
+            let gone = self.consents.remove(oldest_grant.unwrap_or(self.consents.len() - 1));
+            bytes = bytes.saturating_sub(sizes::consent(&gone));
         }
     }
 
@@ -129,14 +141,12 @@ impl Customer {
         if outdated {
             return;
         }
-        let unlimited = grant.expires_at_ms.is_none() && grant.basis.is_none();
         self.consents.retain(|earlier| {
-            let moot = if earlier.granted {
-                earlier.basis == grant.basis && earlier.occurred_at_ms <= grant.occurred_at_ms
-            } else {
-                unlimited
-            };
-            !(moot && same_scope(&grant, earlier))
+            let moot = earlier.granted
+                && earlier.basis == grant.basis
+                && earlier.occurred_at_ms <= grant.occurred_at_ms
+                && same_scope(&grant, earlier);
+            !moot
         });
         self.consents.push(grant);
     }

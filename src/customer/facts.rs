@@ -1,6 +1,7 @@
 //! What conditions and rules ask about a customer: responses, unanswered contacts, days since.
 //!
-//! Pure queries. What a response is, and how long a contact may go without report before it counts as delivered, is the
+//! Pure queries. Contacts and events that are known have happened, also those whose time lies a little ahead (a sender's clock
+//! does, see [`apply`](mod@crate::customer::apply)). What a response is, and how long a contact may go without report before it counts as delivered, is the
 //! policy's; it comes in with [`FactPolicy`].
 
 use crate::customer::record::{Contact, ContactState, PastEvent};
@@ -32,17 +33,22 @@ pub fn counts(contact: &Contact, now_ms: i64, policy: &dyn FactPolicy) -> bool {
         && !(unconfirmed(contact, now_ms, policy) && policy.releases_unconfirmed(&contact.channel))
 }
 
-/// Whether the contact counts as delivered at `now_ms`: reported so, or past `confirm-within` without any report of its
-/// fate. A channel that gives unconfirmed contacts back never takes one as delivered.
+/// Whether the contact counts as delivered at `now_ms`: see [`delivered_at`].
 pub fn counts_as_delivered(contact: &Contact, now_ms: i64, policy: &dyn FactPolicy) -> bool {
+    delivered_at(contact, policy).is_some_and(|delivered_ms| delivered_ms <= now_ms)
+}
+
+/// From when on the contact counts as delivered, if nothing more is heard of it: always where that was reported, else
+/// once `confirm-within` is over without any report of its fate; none: it never does. A channel that gives unconfirmed
+/// contacts back never takes one as delivered.
+pub fn delivered_at(contact: &Contact, policy: &dyn FactPolicy) -> Option<i64> {
+    let given_back = || contact.state == ContactState::Reserved && policy.releases_unconfirmed(&contact.channel);
     match contact.state {
-        ContactState::Delivered => true,
-        ContactState::Reserved | ContactState::Sent => {
-            let due_ms = contact.at_ms.saturating_add(policy.confirm_within_ms(&contact.channel));
-            due_ms <= now_ms
-                && !(contact.state == ContactState::Reserved && policy.releases_unconfirmed(&contact.channel))
+        ContactState::Delivered => Some(i64::MIN),
+        ContactState::Reserved | ContactState::Sent if !given_back() => {
+            Some(contact.at_ms.saturating_add(policy.confirm_within_ms(&contact.channel)))
         }
-        ContactState::Released | ContactState::Failed => false,
+        _ => None,
     }
 }
 
@@ -52,21 +58,16 @@ pub fn is_response(event: &PastEvent, policy: &dyn FactPolicy) -> bool {
 }
 
 impl Customer {
-    /// The time of the last response.
+    /// The time of the last response. One whose time lies ahead was given by now: it answers nothing that comes later.
     pub fn last_response_ms(&self, reset_by: ResetBy<'_>, now_ms: i64, policy: &dyn FactPolicy) -> Option<i64> {
         let heard = |event: &&PastEvent| match reset_by {
             ResetBy::AnyChannel => true,
             ResetBy::Channel(channel) => event.channel.as_deref() == Some(channel),
         };
-        let mut responses = self
-            .events
-            .iter()
-            .rev()
-            .filter(|event| event.at_ms <= now_ms)
-            .filter(heard);
-        responses
+        let mut heard = self.events.iter().rev().filter(heard);
+        heard
             .find(|event| is_response(event, policy))
-            .map(|event| event.at_ms)
+            .map(|event| event.at_ms.min(now_ms))
     }
 
     /// Delivered contacts since the last response on any channel.
@@ -87,8 +88,7 @@ impl Customer {
 
     /// Whole days (of 24 hours) since the first contact that counts; none: there was none.
     pub fn days_since_first_contact(&self, now_ms: i64, policy: &dyn FactPolicy) -> Option<i64> {
-        let mut past = self.contacts.iter().take_while(|contact| contact.at_ms <= now_ms);
-        let first = past.find(|contact| counts(contact, now_ms, policy))?;
+        let first = self.contacts.iter().find(|contact| counts(contact, now_ms, policy))?;
         Some(days_between(first.at_ms, now_ms))
     }
 
@@ -114,7 +114,7 @@ impl Customer {
     ) -> u32 {
         let since_ms = self.last_response_ms(reset_by, now_ms, policy).unwrap_or(i64::MIN);
         let first = self.contacts.partition_point(|contact| contact.at_ms <= since_ms);
-        let since = self.contacts[first..].iter().filter(|contact| contact.at_ms <= now_ms);
+        let since = self.contacts[first..].iter();
         let on_channel = since.filter(|contact| channel.is_none_or(|channel| &*contact.channel == channel));
         let unanswered = on_channel
             .filter(|contact| counts_as_delivered(contact, now_ms, policy))

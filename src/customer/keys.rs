@@ -28,6 +28,8 @@ pub enum Key<'a> {
     Marker { partition: i32 },
     /// An erased customer, by [`erased_hash`].
     Erased { hash: [u8; 16] },
+    /// What a partition has used under a capacity rule.
+    Capacity { partition: i32, rule: &'a str },
 }
 
 /// Key of the head value. Ids longer than 65,535 bytes cannot occur (the decoder bounds them at 256) and are cut.
@@ -62,6 +64,14 @@ pub fn marker_key(partition: i32) -> Vec<u8> {
 pub fn erased_key(secret: &ErasureSecret, customer_id: &str) -> Vec<u8> {
     let mut key = vec![ERASED];
     key.extend_from_slice(&erased_hash(secret, customer_id));
+    key
+}
+
+/// Key of what a partition has used under a capacity rule.
+pub fn capacity_key(partition: i32, rule: &str) -> Vec<u8> {
+    let mut key = vec![CAPACITY];
+    key.extend_from_slice(&partition.to_be_bytes());
+    push_text(&mut key, rule);
     key
 }
 
@@ -111,6 +121,16 @@ pub fn parse_key(key: &[u8]) -> Option<Key<'_>> {
         ERASED => Some(Key::Erased {
             hash: rest.try_into().ok()?,
         }),
+        CAPACITY => {
+            let (partition, rest) = rest.split_first_chunk::<4>()?;
+            match take_text(rest)? {
+                (rule, []) => Some(Key::Capacity {
+                    partition: i32::from_be_bytes(*partition),
+                    rule,
+                }),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
@@ -142,6 +162,7 @@ const HISTORY: u8 = 2;
 const WAITING_BODY: u8 = 3;
 const MARKER: u8 = 4;
 const ERASED: u8 = 5;
+const CAPACITY: u8 = 6;
 const HMAC_BLOCK_BYTES: usize = 64;
 
 fn customer_key(kind: u8, customer_id: &str, room: usize) -> Vec<u8> {

@@ -163,6 +163,13 @@ impl Customer {
         }
     }
 
+    /// Makes due now what has no known wake: it waits for something to happen, and a contact may be that.
+    pub fn retime_what_waits_for_events(&mut self, now_ms: i64) {
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.wake_at_ms.is_none()) {
+            waiting.due_at_ms = Some(waiting.due_at_ms.map_or(now_ms, |due_ms| due_ms.min(now_ms)));
+        }
+    }
+
     fn waiting_index(&self, coordinates: &DecisionCoordinates) -> Option<usize> {
         self.waiting
             .iter()

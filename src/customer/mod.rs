@@ -7,8 +7,9 @@
 //! | [`ledger`] | what the step does: reserve, remember, wait, release |
 //! | [`consent`] | refusals and grants in the order of the log, and what they mean for one question |
 //! | [`facts`] | counts that conditions and rules ask for |
-//! | [`bounds`] | how much is kept, and what happens at the bound |
+//! | [`bounds`], `sizes` | how much is kept, and what happens at the bound |
 //! | [`stored`], [`codec`], [`keys`] | loading, the changed values, bytes, keys |
+//! | [`capacity`] | what the partition has used of what all customers share |
 //!
 //! Invariants: contacts are sorted by time; a contact lies in exactly one value, the head or the segment of its month;
 //! a value is written only when it changed; where a bound would cost exactness, [`Customer::overflowed`] says so and the
@@ -17,6 +18,7 @@
 
 pub mod apply;
 pub mod bounds;
+pub mod capacity;
 pub mod codec;
 pub mod consent;
 pub mod facts;
@@ -24,14 +26,16 @@ pub mod keys;
 pub mod ledger;
 pub mod record;
 mod reports;
+mod sizes;
 pub mod stored;
 #[cfg(test)]
 mod tests;
 
 pub use apply::{Applied, ApplyPolicy, Released, ReleasedBy, apply};
 pub use bounds::Overflow;
+pub use capacity::CapacityUse;
 pub use codec::CodecError;
-pub use consent::{ConsentQuestion, ConsentStanding, consent_standing};
+pub use consent::{ConsentQuestion, ConsentStanding, GrantForce, consent_standing};
 pub use record::{
     ConsentStatement, Contact, ContactState, DecisionCoordinates, PastEvent, Preferences, Profile, RememberedIntent,
     Standing, Suppression, Waiting, WaitingBody, endpoint_hash, id_hash,

@@ -9,10 +9,10 @@
 //! queue, which the step ends intent by intent; then the head goes too. From the first step on, the entry under the keyed
 //! hash stands, and stays.
 
-use crate::customer::bounds::{HEAD_CONTACTS_AT_MOST, HEAD_CONTACTS_KEPT};
+use crate::customer::bounds::{HEAD_CONTACT_BYTES_AT_MOST, HEAD_CONTACTS_AT_MOST, HEAD_CONTACTS_KEPT};
 use crate::customer::codec::{self, CodecError, MonthCount};
 use crate::customer::keys::{self, ErasureSecret, month_of};
-use crate::customer::{Contact, Customer, DecisionCoordinates, Standing, WaitingBody};
+use crate::customer::{Contact, Customer, DecisionCoordinates, Standing, WaitingBody, sizes};
 use crate::message::Name;
 use std::collections::{BTreeMap, BTreeSet};
 use xxhash_rust::xxh3::xxh3_128;
@@ -44,6 +44,8 @@ pub struct StoredForm {
     pub(crate) history_len: usize,
     /// Months in which a contact changed since.
     pub(crate) touched: BTreeSet<i32>,
+    /// The month of the ledger that was last found to need an exact measure, and what its segment takes at the most.
+    pub(crate) month_bytes: Option<(i32, usize)>,
     /// Waiting bodies to be written (or, without body, removed), by origin.
     bodies: BTreeMap<DecisionCoordinates, Option<WaitingBody>>,
     /// Whether the entry under the keyed hash is there.
@@ -152,11 +154,14 @@ impl Customer {
     /// Enters a contact at its place by time, after those of the same instant.
     pub(crate) fn insert_contact(&mut self, contact: Contact) {
         let index = self.contacts.partition_point(|earlier| earlier.at_ms <= contact.at_ms);
+        let month = month_of(contact.at_ms);
         if index < self.stored.history_len {
             self.stored.history_len += 1;
-            self.stored.touched.insert(month_of(contact.at_ms));
+            self.stored.touched.insert(month);
         }
+        let bytes = sizes::contact(&contact);
         self.contacts.insert(index, contact);
+        self.bound_month(month, bytes);
     }
 
     fn body_changes(&mut self, changes: &mut Vec<Change>) {
@@ -170,8 +175,10 @@ impl Customer {
     fn move_to_history(&mut self) {
         let stored = &mut self.stored;
         stored.history_len = stored.history_len.min(self.contacts.len());
-        if self.contacts.len() - stored.history_len > HEAD_CONTACTS_AT_MOST {
-            let history_len = self.contacts.len() - HEAD_CONTACTS_KEPT;
+        let in_head = &self.contacts[stored.history_len..];
+        let bytes: usize = in_head.iter().map(sizes::contact).sum();
+        if in_head.len() > HEAD_CONTACTS_AT_MOST || bytes > HEAD_CONTACT_BYTES_AT_MOST {
+            let history_len = self.contacts.len() - kept_in_head(in_head);
             let moved = &self.contacts[stored.history_len..history_len];
             stored
                 .touched
@@ -228,4 +235,17 @@ impl Customer {
             changes.push((keys::head_key(&self.id), Some(bytes)));
         }
     }
+}
+
+/// How many of the newest contacts stay in a head that grew too large: half of what may be there, so that the next few
+/// do not move anything.
+fn kept_in_head(in_head: &[Contact]) -> usize {
+    let mut bytes = 0;
+    let newest = in_head.iter().rev().take(HEAD_CONTACTS_KEPT);
+    newest
+        .take_while(|contact| {
+            bytes += sizes::contact(contact);
+            bytes <= HEAD_CONTACT_BYTES_AT_MOST / 2
+        })
+        .count()
 }

@@ -3,16 +3,13 @@
 //! Seen after kill -9 of a broker: nothing that reads committed records gets past such a place, and nothing says so. The
 //! probe compares what a read-committed and a read-uncommitted client are told about the ends of the same partitions.
 
-use crate::intake::answers::{in_order, list_of, transient};
+use crate::intake::answers::transient;
 use crate::intake::client::KafkaSettings;
+use crate::intake::ends::Ends;
 use crate::intake::source::{InputKind, Inputs, SourceError, TopicIndex};
 use crate::message::Name;
-use rdkafka::Offset;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
-
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A place that has not moved although records lie behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +21,8 @@ pub struct Held {
 
 /// Looks at the ends of the inputs and of the state topic.
 pub struct HangingProbe {
-    committed: BaseConsumer,
-    uncommitted: BaseConsumer,
+    committed: Ends,
+    uncommitted: Ends,
     /// The inputs, and the state topic behind them.
     topics: Inputs,
     since: HashMap<(TopicIndex, i32), (i64, Instant)>,
@@ -40,18 +37,16 @@ impl HangingProbe {
         let mut topics = inputs.clone();
         topics.topics.push((state_topic.clone(), InputKind::Engagement));
         Ok(Self {
-            committed: settings.changelog().create().map_err(transient)?,
-            uncommitted: settings.watermarks().create().map_err(transient)?,
+            committed: Ends::new(settings.changelog().create().map_err(transient)?, topics.clone()),
+            uncommitted: Ends::new(settings.watermarks().create().map_err(transient)?, topics.clone()),
             topics,
             since: HashMap::new(),
         })
     }
 
-    /// What has been held back for at least `at_least` in these partition numbers, the oldest first.
-    ///
-    /// # Errors
-    /// No answer in time.
-    pub fn look(&mut self, partitions: &[i32], at_least: Duration) -> Result<Vec<Held>, SourceError> {
+    /// What has been held back for at least `at_least` in these partition numbers, the oldest first. No answer is no news: the
+    /// loop itself complains about a leader that is away.
+    pub fn look(&mut self, partitions: &[i32], at_least: Duration) -> Vec<Held> {
         let of: Vec<(TopicIndex, i32)> = (0..self.topics.topics.len())
             .flat_map(|topic| {
                 partitions
@@ -59,11 +54,14 @@ impl HangingProbe {
                     .map(move |partition| (topic as TopicIndex, *partition))
             })
             .collect();
-        let stable = self.ends(&self.committed, &of)?;
-        let high = self.ends(&self.uncommitted, &of)?;
+        let stable = self.committed.ask(&of);
+        let high = self.uncommitted.ask(&of);
         let mut held = Vec::new();
         let mut since = HashMap::new();
         for ((place, stable), high) in of.into_iter().zip(stable).zip(high) {
+            let (Ok(stable), Ok(high)) = (stable, high) else {
+                continue;
+            };
             if stable >= high {
                 continue;
             }
@@ -81,15 +79,6 @@ impl HangingProbe {
         }
         self.since = since;
         held.sort_by_key(|held| std::cmp::Reverse(held.age));
-        Ok(held)
-    }
-
-    fn ends(&self, consumer: &BaseConsumer, of: &[(TopicIndex, i32)]) -> Result<Vec<i64>, SourceError> {
-        let list = list_of(&self.topics, of, Offset::End)?;
-        let answer = consumer.offsets_for_times(list, CALL_TIMEOUT).map_err(transient)?;
-        in_order(&self.topics, of, &answer, |offset, _| match offset {
-            Offset::Offset(offset) => Ok(offset),
-            other => Err(SourceError::Transient(format!("no end known ({other:?})"))),
-        })
+        held
     }
 }

@@ -4,87 +4,24 @@
 //! assignment adds partition p of every other input by hand. So p of all inputs always lies with one worker, under any
 //! assignor. Callbacks only report: a rebalance waits in [`GroupEvents`] until the worker, between two batches, answers it.
 
-use crate::intake::answers::{CALL_TIMEOUT, committed_of, fatal, in_order, list_of, transient};
+use crate::intake::answers::{CALL_TIMEOUT, committed_of, fatal, transient};
 use crate::intake::client::KafkaSettings;
+use crate::intake::ends::Ends;
 use crate::intake::queue::{Message, NativeClient, Queue};
+pub use crate::intake::rebalance::StatisticsSink;
+use crate::intake::rebalance::{GroupEvents, Rebalance};
 use crate::intake::source::{
     Committed, InputKind, Inputs, Polled, Record, Source, SourceError, SourceEvent, StartAt, TopicIndex,
 };
 use rdkafka::bindings as sys;
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, ConsumerGroupMetadata, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Called with the client's role (`consumer`, `producer`) and librdkafka's statistics (JSON).
-pub type StatisticsSink = Arc<dyn Fn(&str, &str) + Send + Sync>;
-
-/// What the group decided and the worker has not answered yet.
-pub struct GroupEvents {
-    pending: Mutex<VecDeque<Rebalance>>,
-    /// The consumer is being closed: nobody will answer any more, so the callback does it itself.
-    closing: AtomicBool,
-    statistics: Option<StatisticsSink>,
-}
-
-enum Rebalance {
-    Assign {
-        partitions: Vec<i32>,
-        eager: bool,
-    },
-    Revoke {
-        partitions: Vec<i32>,
-        lost: bool,
-        eager: bool,
-    },
-}
-
-impl ClientContext for GroupEvents {
-    fn stats_raw(&self, statistics: &[u8]) {
-        if let (Some(sink), Ok(text)) = (&self.statistics, std::str::from_utf8(statistics)) {
-            sink("consumer", text);
-        }
-    }
-}
-
-impl ConsumerContext for GroupEvents {
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
-        let eager = !matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        if self.closing.load(Ordering::Acquire) {
-            let answer = if eager {
-                consumer.unassign()
-            } else {
-                consumer.incremental_unassign(partitions)
-            };
-            if let (Err(error), false) = (answer, assigned) {
-                tracing::debug!(%error, "unassignment while closing");
-            }
-            return;
-        }
-        let partitions = partitions
-            .elements()
-            .iter()
-            .map(|element| element.partition())
-            .collect();
-        let rebalance = if assigned {
-            Rebalance::Assign { partitions, eager }
-        } else {
-            Rebalance::Revoke {
-                partitions,
-                lost: consumer.assignment_lost(),
-                eager,
-            }
-        };
-        lock(&self.pending).push_back(rebalance);
-    }
-}
 
 /// The shared consumer: queues hold it, so that it outlives them.
 pub struct Client(BaseConsumer<GroupEvents>);
@@ -102,6 +39,7 @@ pub struct KafkaSource {
     engagement: Queue<Client>,
     intents: Queue<Client>,
     client: Arc<Client>,
+    ends: Ends,
     /// Answers that the next `hold`/`release` has to give.
     answering: Option<bool>,
     /// Snapshot taken when the newest assignment was answered.
@@ -125,11 +63,7 @@ impl KafkaSource {
         inputs: Inputs,
         statistics: Option<StatisticsSink>,
     ) -> Result<Self, SourceError> {
-        let events = GroupEvents {
-            pending: Mutex::new(VecDeque::new()),
-            closing: AtomicBool::new(false),
-            statistics,
-        };
+        let events = GroupEvents::new(statistics);
         let consumer: BaseConsumer<GroupEvents> =
             settings.consumer(worker).create_with_context(events).map_err(fatal)?;
         let subscribed = inputs
@@ -143,6 +77,7 @@ impl KafkaSource {
             engagement: Queue::new(client.clone()),
             intents: Queue::new(client.clone()),
             client,
+            ends: Ends::new(settings.watermarks().create().map_err(fatal)?, inputs.clone()),
             inputs,
             answering: None,
             group: None,
@@ -309,7 +244,7 @@ impl Source for KafkaSource {
             }
             None => {}
         }
-        let pending: Vec<Rebalance> = lock(&self.consumer().context().pending).drain(..).collect();
+        let pending = self.consumer().context().take();
         for rebalance in pending {
             events.push(match rebalance {
                 Rebalance::Assign { partitions, eager } => {
@@ -419,16 +354,27 @@ impl Source for KafkaSource {
         self.take(polled, into)
     }
 
-    fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<i64>, SourceError> {
-        let list = list_of(&self.inputs, of, Offset::End)?;
-        let answer = self
-            .consumer()
-            .offsets_for_times(list, CALL_TIMEOUT)
-            .map_err(transient)?;
-        in_order(&self.inputs, of, &answer, |offset, _| match offset {
-            Offset::Offset(offset) => Ok(offset),
-            other => Err(SourceError::Transient(format!("no end known yet ({other:?})"))),
-        })
+    fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Result<i64, String>>, SourceError> {
+        Ok(self.ends.ask(of))
+    }
+
+    fn pause_intents(&mut self, partition: i32, paused: bool) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::new();
+        for (topic, (name, kind)) in self.inputs.topics.iter().enumerate() {
+            if let (InputKind::Intents, Some(next)) = (kind, self.positions.get(&(topic as TopicIndex, partition))) {
+                list.add_partition_offset(name, partition, Offset::Offset(*next))
+                    .map_err(transient)?;
+            }
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        if paused {
+            return self.consumer().pause(&list).map_err(transient);
+        }
+        // A pause forgets what was fetched and goes on one record too late: see `reposition`.
+        self.seek(list.clone())?;
+        self.consumer().resume(&list).map_err(transient)
     }
 
     fn committed(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Option<Committed>>, SourceError> {
@@ -437,7 +383,7 @@ impl Source for KafkaSource {
 
     fn leave(&mut self) {
         // A static member that only closes keeps its seat for the session's time-out; to unsubscribe leaves.
-        self.consumer().context().closing.store(true, Ordering::Release);
+        self.consumer().context().close();
         self.consumer().unsubscribe();
         for _ in 0..20 {
             let _ = self.consumer().poll(Duration::from_millis(50));
@@ -454,8 +400,8 @@ impl Source for KafkaSource {
 
 impl Drop for KafkaSource {
     fn drop(&mut self) {
-        self.consumer().context().closing.store(true, Ordering::Release);
-        for rebalance in lock(&self.consumer().context().pending).drain(..) {
+        self.consumer().context().close();
+        for rebalance in self.consumer().context().take() {
             let (Rebalance::Assign { eager, .. } | Rebalance::Revoke { eager, .. }) = rebalance;
             // An unanswered rebalance would hold the close up for ever.
             let answer = if eager {
@@ -537,9 +483,4 @@ fn client_event(consumer: &BaseConsumer<GroupEvents>, error: &KafkaError) -> Opt
             None
         }
     }
-}
-
-/// The lock guards plain data: a panic elsewhere cannot leave it half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -97,8 +97,8 @@ pub enum StartAt {
 
 /// The consuming half of one worker's connection.
 ///
-/// Lifecycle of a partition number: assigned → held (owned, nothing is fetched) → started (fetching every input) → held
-/// or released. No call runs callbacks: what the group decides arrives as [`SourceEvent`], and takes effect when the
+/// Lifecycle of a partition number: assigned → held (owned, nothing is fetched) → started (fetching every input, or every
+/// input but the intents) → held or released. No call runs callbacks: what the group decides arrives as [`SourceEvent`], and takes effect when the
 /// worker answers it, so nothing is ever revoked in the middle of a batch.
 pub trait Source {
     /// Snapshot of the group membership, taken when an assignment is answered; goes into every commit of that assignment.
@@ -120,8 +120,12 @@ pub trait Source {
     fn poll_engagement(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError>;
     /// Appends intents that are there; waits at most `wait` for the first.
     fn poll_intents(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError>;
-    /// The ends of these input partitions now, asked of their leaders (never cached): the last stable offsets.
-    fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<i64>, SourceError>;
+    /// The ends of these input partitions now, asked of their leaders (never cached): everything that was appended lies
+    /// below, also what stands in (or behind) a transaction that is still open. One answer each, in their order: a partition
+    /// that cannot be asked says why, and must not keep the others waiting.
+    fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Result<i64, String>>, SourceError>;
+    /// Fetches no more intents of a started partition, and goes on with its other inputs; or goes on with all of them.
+    fn pause_intents(&mut self, partition: i32, paused: bool) -> Result<(), SourceError>;
     /// The group's committed offsets, waiting for open transactions to settle (`require_stable`).
     fn committed(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Option<Committed>>, SourceError>;
     /// Gives the seat in the group up, so that others take over at once. The source is dropped after it.

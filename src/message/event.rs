@@ -6,9 +6,9 @@
 
 use super::envelope::open;
 use super::field::{
-    attributes, instant_ms, missing, named, names, optional_cost_micros, optional_id, optional_instant_ms,
-    optional_name, optional_names, optional_text, optional_truth, present, required, required_id, text, whole_number,
-    zone_name,
+    attributes, instant_ms, missing, named, names, old_instant_ms, optional_cost_micros, optional_id,
+    optional_instant_ms, optional_name, optional_names, optional_text, optional_truth, present, required, required_id,
+    text, whole_number, zone_name,
 };
 use super::json::{Object, bad_field, members, parse_object, string};
 use super::limits::{ENDPOINT_BYTES, NAME_BYTES, PREFERENCE_ENTRIES, SEGMENTS, TAGS};
@@ -181,7 +181,7 @@ fn profile(object: &Object<Field>) -> Result<ProfileChange, Malformed> {
         jurisdiction: change(object, Field::Jurisdiction, |member, raw| text(member, raw, NAME_BYTES))?,
         segments: cleared_to_empty(object, Field::Segments, SEGMENTS)?,
         attributes: change(object, Field::Attributes, attributes)?.map(Option::unwrap_or_default),
-        since_ms: change(object, Field::Since, instant_ms)?,
+        since_ms: change(object, Field::Since, old_instant_ms)?,
     })
 }
 

@@ -101,6 +101,13 @@ pub(super) fn instant_ms<M: Member>(member: M, raw: &str) -> Result<i64, Malform
         .ok_or_else(|| bad_field(member.name(), "an RFC 3339 time in the years 1970 to 9999"))
 }
 
+/// An RFC 3339 time that may lie before 1970.
+pub(super) fn old_instant_ms<M: Member>(member: M, raw: &str) -> Result<i64, Malformed> {
+    string(raw)
+        .and_then(|text| time::parse_any_year(&text))
+        .ok_or_else(|| bad_field(member.name(), "an RFC 3339 time in the years 0000 to 9999"))
+}
+
 /// An optional time.
 pub(super) fn optional_instant_ms<M: Member>(object: &Object<M>, member: M) -> Result<Option<i64>, Malformed> {
     present(object, member).map(|raw| instant_ms(member, raw)).transpose()

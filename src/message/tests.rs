@@ -1,5 +1,6 @@
 //! The decoders from outside: what every field means, each kind of dead letter, and arbitrary bytes.
 
+mod edges;
 mod events;
 
 use super::*;

@@ -1,7 +1,8 @@
 //! Instants as text: RFC 3339 in and out, UTC milliseconds inside.
 //!
 //! The years 1970 to 9999 are accepted, the whole of 9999 included, since `9999-12-31T23:59:59Z` is how many systems
-//! write "never". What is finer than a millisecond is cut off.
+//! write "never". Nothing that a message or an event says can lie before: a year such as 0001 is how other systems write
+//! "not set". Only how long somebody has been a customer may reach further back. What is finer than a millisecond is cut off.
 
 use jiff::civil::{DateTime, date};
 
@@ -17,6 +18,11 @@ const MS_PER_DAY: i64 = 86_400_000;
 ///
 /// A leap second (`:60`) is read as the second before it.
 pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    parse_any_year(text).filter(|instant_ms| *instant_ms >= 0)
+}
+
+/// [`parse_rfc3339`] from the year 0000 on.
+pub fn parse_any_year(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let (wall, rest) = bytes.split_at_checked(19)?;
     let marks = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
@@ -37,7 +43,9 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     let (fraction_ms, zone) = fraction(rest)?;
     let wall_ms = i64::try_from(date_time.duration_since(epoch()).as_millis()).ok()?;
     let instant_ms = wall_ms + fraction_ms - offset_minutes(zone)? * MS_PER_MINUTE;
-    (0..=MAX_INSTANT_MS).contains(&instant_ms).then_some(instant_ms)
+    (MIN_INSTANT_MS..=MAX_INSTANT_MS)
+        .contains(&instant_ms)
+        .then_some(instant_ms)
 }
 
 /// Appends `YYYY-MM-DDTHH:MM:SS.mmmZ`. Instants that four digits cannot name are written as the nearest that they can.
@@ -155,6 +163,8 @@ mod tests {
             ("2026-03-28t15:00:00.1239-05:30", 1_774_729_800_123),
             ("2026-03-28 20:30:00-00:00", 1_774_729_800_000),
             ("2016-12-31T23:59:60Z", 1_483_228_799_000),
+            ("2017-01-01T05:29:60.75+05:30", 1_483_228_799_750),
+            ("2026-03-28T20:30:00.0009999999999999999999z", 1_774_729_800_000),
             ("9999-12-31T23:59:59.999Z", MAX_INSTANT_MS),
         ] {
             assert_eq!(parse_rfc3339(text), Some(expected_ms), "{text:?} {expected_ms:?}");
@@ -184,6 +194,20 @@ mod tests {
             "2026-03-28T20:30:0é",
         ] {
             assert_eq!(parse_rfc3339(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn any_year_of_four_digits_is_read_where_it_may_lie_before_1970() {
+        for (text, expected_ms) in [
+            ("1969-12-31T23:59:59.999Z", Some(-1)),
+            ("0000-01-01T00:00:00Z", Some(MIN_INSTANT_MS)),
+            ("0000-01-01T00:00:00+00:01", None),
+            ("9999-12-31T23:59:59.999Z", Some(MAX_INSTANT_MS)),
+            ("9999-12-31T23:59:59-00:01", None),
+            ("-001-01-01T00:00:00Z", None),
+        ] {
+            assert_eq!(parse_any_year(text), expected_ms, "{text:?}");
         }
     }
 

@@ -2,13 +2,18 @@
 //! kept; and what it asks for in return, the derived facts that conditions read.
 
 use crate::customer::Customer;
-use crate::customer::facts::{FactPolicy, ResetBy, counts, is_response};
+use crate::customer::facts::{FactPolicy, ResetBy, counts};
 use crate::customer::{ApplyPolicy, ReleasedBy};
 use crate::message::EventKind;
 use crate::policy::condition::Derived;
+use crate::policy::decay::{first_at_most, gone_after_ms};
 use crate::policy::model::{Policy, ReleaseCause};
+use crate::policy::rules::pressure::{UNITS_IN_A_POINT, weight_at};
 
 const DAY_MS: i64 = 86_400_000;
+/// `customer.fatigue` is the points of the customer's contacts (of classes that count), halved with each week that lies
+/// between, in whole points, rounded down.
+pub const FATIGUE_HALF_LIFE_MS: i64 = 7 * DAY_MS;
 
 impl FactPolicy for Policy {
     fn is_response(&self, kind: EventKind) -> bool {
@@ -58,7 +63,35 @@ pub fn derived(policy: &Policy, customer: &Customer, at_ms: i64) -> Derived {
         unanswered_by: by_channel.collect(),
         days_since_first_contact: customer.days_since_first_contact(at_ms, policy),
         days_since_response: customer.days_since_response(at_ms, policy),
+        fatigue: if policy.reads_fatigue() {
+            weariness(policy, customer, at_ms) / UNITS_IN_A_POINT
+        } else {
+            0
+        },
     }
+}
+
+/// The points of all contacts that count, as they decay, in millionths.
+fn weariness(policy: &Policy, customer: &Customer, at_ms: i64) -> i64 {
+    let from_ms = at_ms.saturating_sub(gone_after_ms(FATIGUE_HALF_LIFE_MS));
+    let recent = customer
+        .contacts
+        .iter()
+        .rev()
+        .take_while(|contact| contact.at_ms >= from_ms);
+    let counting = recent.filter(|contact| policy.class_counts(&contact.class));
+    weight_at(policy, counting, FATIGUE_HALF_LIFE_MS, at_ms)
+}
+
+/// When `fatigue` will be one point less: it only falls while nothing happens.
+fn next_rest(policy: &Policy, customer: &Customer, at_ms: i64) -> Option<i64> {
+    let whole = weariness(policy, customer, at_ms) / UNITS_IN_A_POINT;
+    (whole > 0).then(|| {
+        let last_ms = at_ms.saturating_add(gone_after_ms(FATIGUE_HALF_LIFE_MS));
+        first_at_most(whole * UNITS_IN_A_POINT - 1, at_ms, last_ms, |at_ms| {
+            weariness(policy, customer, at_ms)
+        })
+    })
 }
 
 /// The first instant after `at_ms` at which one of [`derived`]'s values may differ though nothing happens.
@@ -68,13 +101,9 @@ pub fn next_change(policy: &Policy, customer: &Customer, at_ms: i64) -> Option<i
         since_ms.saturating_add((days + 1).saturating_mul(DAY_MS))
     };
     let first = customer.contacts.iter().find(|contact| counts(contact, at_ms, policy));
-    let responses = customer.events.iter().rev();
-    let last_response = responses
-        .filter(|event| event.at_ms <= at_ms)
-        .find(|event| is_response(event, policy));
     let days = [
         first.map(|contact| contact.at_ms),
-        last_response.map(|event| event.at_ms),
+        customer.last_response_ms(ResetBy::AnyChannel, at_ms, policy),
     ];
     let days = days.into_iter().flatten().map(next_day);
     let confirmations = customer.contacts.iter().map(|contact| {
@@ -86,6 +115,12 @@ pub fn next_change(policy: &Policy, customer: &Customer, at_ms: i64) -> Option<i
     days.chain(confirmations)
         .chain(arrivals)
         .chain(answers)
+        .chain(
+            policy
+                .reads_fatigue()
+                .then(|| next_rest(policy, customer, at_ms))
+                .flatten(),
+        )
         .filter(|instant| *instant > at_ms)
         .min()
 }

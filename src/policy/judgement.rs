@@ -55,6 +55,14 @@ impl Reason {
         }
     }
 
+    /// How many digits of a block's count and limit stand after the point: points and money are counted in millionths.
+    pub fn decimals(self) -> u32 {
+        match self {
+            Self::Pressure | Self::Spend => 6,
+            _ => 0,
+        }
+    }
+
     /// Whether time alone can cure it, so that the next eligible instant is reported.
     pub fn is_timed(self) -> bool {
         matches!(
@@ -90,6 +98,7 @@ pub struct Block {
     pub rule: Option<Name>,
     pub reason: Reason,
     pub channel: Name,
+    /// In units of the reason ([`Reason::decimals`]).
     pub count: Option<i64>,
     pub limit: Option<i64>,
     pub window_start_ms: Option<i64>,

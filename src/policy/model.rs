@@ -30,6 +30,7 @@ pub struct Policy {
     /// Emergency stops.
     pub stops: Vec<Stop>,
     pub exceptions: Vec<Exception>,
+    pub experiments: Vec<crate::policy::rules::Experiment>,
     /// From `RuleIndex::new(&rules, &classes)`.
     pub index: RuleIndex,
 }
@@ -45,6 +46,12 @@ impl Policy {
         let mut clauses = self.channels.iter().flat_map(|channel| &channel.consent);
         self.index.depends_on_time()
             || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.depends_on_time()))
+    }
+
+    /// Whether any condition reads `customer.fatigue`.
+    pub fn reads_fatigue(&self) -> bool {
+        let mut clauses = self.channels.iter().flat_map(|channel| &channel.consent);
+        self.index.reads_fatigue || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.reads_fatigue()))
     }
 
     /// The class that a message with this class name is judged as: undeclared or none, the default class.
@@ -67,6 +74,7 @@ pub struct RuleIndex {
     by_class: Vec<Vec<usize>>,
     /// Whether any condition reads what changes with time alone.
     depends_on_time: bool,
+    reads_fatigue: bool,
 }
 
 impl RuleIndex {
@@ -84,10 +92,10 @@ impl RuleIndex {
                 obeyed.collect()
             })
             .collect();
-        let depends_on_time = rules.iter().any(Rule::depends_on_time);
         Self {
             by_class,
-            depends_on_time,
+            depends_on_time: rules.iter().any(Rule::depends_on_time),
+            reads_fatigue: rules.iter().any(Rule::reads_fatigue),
         }
     }
 
@@ -223,6 +231,12 @@ impl Rule {
     /// Whether its guard or its working reads facts that change while nothing happens.
     pub fn depends_on_time(&self) -> bool {
         self.kind.depends_on_time() || self.when.as_ref().is_some_and(|when| when.depends_on_time())
+    }
+
+    fn reads_fatigue(&self) -> bool {
+        let limits = self.kind.limits();
+        limits.is_some_and(|limits| limits.reads_fatigue())
+            || self.when.as_ref().is_some_and(|when| when.reads_fatigue())
     }
 }
 

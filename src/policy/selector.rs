@@ -91,7 +91,49 @@ impl Selector {
     }
 }
 
+impl Selector {
+    /// Whether it asks for a class, in whatever way.
+    pub fn names_a_class(&self) -> bool {
+        self.terms.iter().any(Term::names_a_class)
+    }
+
+    /// Whether whatever it selects is certainly selected by the other one too.
+    pub fn is_within(&self, other: &Self) -> bool {
+        let implied = |wanted: &Term| self.terms.iter().any(|term| term.implies(wanted));
+        other.terms.iter().all(implied)
+    }
+}
+
 impl Term {
+    /// Whether it asks for a class, in whatever way.
+    pub fn names_a_class(&self) -> bool {
+        match self {
+            Self::AnyOf { field, .. } => *field == Field::Class,
+            Self::AllTags(_) => false,
+            Self::Not(inner) => inner.names_a_class(),
+        }
+    }
+
+    fn implies(&self, wanted: &Self) -> bool {
+        match (self, wanted) {
+            (
+                Self::AnyOf { field, patterns },
+                Self::AnyOf {
+                    field: wanted_field,
+                    patterns: wanted,
+                },
+            ) => field == wanted_field && patterns.iter().all(|one| wanted.iter().any(|other| other.covers(one))),
+            (Self::AllTags(tags), Self::AnyOf { field, patterns }) => {
+                *field == Field::Tags && tags.iter().any(|one| patterns.iter().any(|other| other.covers(one)))
+            }
+            (Self::AllTags(tags), Self::AllTags(wanted)) => {
+                wanted.iter().all(|other| tags.iter().any(|one| other.covers(one)))
+            }
+            (Self::Not(inner), Self::Not(wanted)) => wanted.is_within(inner),
+            _ => false,
+        }
+    }
+
     fn holds(&self, subject: &impl Described) -> bool {
         match self {
             Self::AnyOf {
@@ -120,6 +162,15 @@ fn any_of(patterns: &[Pattern], values: &[Name]) -> bool {
 }
 
 impl Pattern {
+    /// Whether it matches whatever the other one matches.
+    fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(one), Self::Exact(other)) => one == other,
+            (Self::Prefix(prefix), Self::Exact(text) | Self::Prefix(text)) => text.starts_with(&**prefix),
+            (Self::Exact(_), Self::Prefix(_)) => false,
+        }
+    }
+
     /// Whether the value is the one named, or begins with the prefix.
     pub fn matches(&self, value: &str) -> bool {
         match self {

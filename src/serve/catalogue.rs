@@ -110,12 +110,12 @@ pub const TRANSACTIONS_TOTAL: Description = Description {
     act: "`fenced`: two processes share one instance id. `aborted` or `unknown` again and again: see the log for the broker's error.",
 };
 
-/// Records of an input that are committed there and not processed here.
+/// Records of an input that stand there, also in and behind open transactions, and are not processed here.
 pub const CONSUMER_LAG_RECORDS: Description = Description {
     name: "forbear_consumer_lag_records",
     kind: Kind::Gauge,
     labels: &["topic", "partition"],
-    help: "Records of an input that are committed there and not processed here.",
+    help: "Records of an input that stand there, also in and behind open transactions, and are not processed here.",
     act: "Grows: a partition is blocked, or more is produced than judged: add instances.",
 };
 
@@ -209,7 +209,8 @@ pub const CUSTOMERS: Description = Description {
     act: "Falls to near 0: stores were set aside; restores are under way.",
 };
 
-/// Time spent by stage of the loop: consume, decode, lookup, judge, encode, produce, commit, store.
+/// Time spent by stage of the loop: consume, decode, lookup, judge, encode, produce, commit, store. Decode, lookup and judge
+/// are measured together, and divided as every sixteenth record was; the others are measured whole.
 pub const STAGE_SECONDS_TOTAL: Description = Description {
     name: "forbear_stage_seconds_total",
     kind: Kind::Counter,

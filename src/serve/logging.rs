@@ -28,7 +28,19 @@ pub fn start(format: LogFormat, default: &str) -> Result<(), String> {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).with_ansi(false).try_init(),
     };
-    started.map_err(|error| format!("logging: {error}"))
+    started.map_err(|error| format!("logging: {error}"))?;
+    std::panic::set_hook(Box::new(|panic| {
+        tracing::error!(at = place_of(panic), "a thread panicked; please report it");
+    }));
+    Ok(())
+}
+
+/// Where it happened, and nothing more: the message of a panic may repeat what a record says (P9).
+fn place_of(panic: &std::panic::PanicHookInfo<'_>) -> String {
+    match panic.location() {
+        Some(location) => format!("{}:{}", location.file(), location.line()),
+        None => "an unknown place".to_string(),
+    }
 }
 
 fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
@@ -40,6 +52,23 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_panic_the_place_is_told_and_never_the_message() {
+        let told = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let (here, tell) = (std::thread::current().id(), told.clone());
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().id() == here {
+                *tell.lock().unwrap() = Some(place_of(panic));
+            }
+        }));
+        let panicked = std::panic::catch_unwind(|| panic!("somebody@example.org"));
+        std::panic::set_hook(before);
+        assert!(panicked.is_err());
+        let place = told.lock().unwrap().take().unwrap();
+        assert!(place.contains("logging.rs:") && !place.contains("somebody"), "{place}");
+    }
 
     #[test]
     fn a_bad_filter_is_an_error_that_names_the_variable() {

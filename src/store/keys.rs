@@ -8,6 +8,7 @@
 //! | `F2` | the identity, as JSON |
 
 use super::{StoreError, StoreMeta};
+use crate::customer::keys::{Key, parse_key};
 
 /// Kinds from here up are the store's.
 pub const FIRST_OWN_KIND: u8 = 0xF0;
@@ -60,6 +61,15 @@ pub fn parse_due_key(key: &[u8]) -> Result<(i64, String), StoreError> {
     let due_ms = (u64::from_be_bytes(*instant) ^ SIGN_BIT).cast_signed();
     let id = std::str::from_utf8(id).map_err(|_| corrupt())?;
     Ok((due_ms, id.to_string()))
+}
+
+/// Whose hints have to go because this key is deleted: a customer without a head is to be looked at no more, and nothing of
+/// ours may go on naming it.
+pub fn forgotten_by_deleting(key: &[u8]) -> Option<&str> {
+    match parse_key(key)? {
+        Key::Head { customer_id } => Some(customer_id),
+        _ => None,
+    }
 }
 
 /// Bytes of the meta.

@@ -4,7 +4,7 @@
 //! open again. Tests take and put back copies of a partition (a stale store, a wiped one) and make calls fail.
 
 use super::identity;
-use super::keys::check_foreign;
+use super::keys::{check_foreign, forgotten_by_deleting};
 use super::{Change, DueOf, Store, StoreError, StoreIdentity, StoreMeta, Stores};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -157,6 +157,9 @@ impl Store for MemoryStore {
                 }
                 None => {
                     disk.values.remove(key);
+                    if let Some(forgotten) = forgotten_by_deleting(key) {
+                        disk.due.retain(|(_, id)| id != forgotten);
+                    }
                 }
             }
         }
@@ -270,6 +273,20 @@ mod tests {
         assert_eq!(stores.open(&identity(), 0).unwrap().meta(), Some(meta(1)));
         assert_eq!(stores.open(&identity(), 2).unwrap().meta(), None);
         assert_eq!(stores.set_aside_so_far(), vec![(1, "too-old".to_string())]);
+    }
+
+    #[test]
+    fn a_customer_whose_head_is_deleted_is_named_by_no_hint_however_old() {
+        use crate::customer::keys::head_key;
+        let due_of_a_head: DueOf = |key, value| Some((i64::from(*value.first()?), forgotten_by_deleting(key)?));
+        let mut store = MemoryStores::new(due_of_a_head).open(&identity(), 0).unwrap();
+        for due in [7, 5] {
+            let changes = [head_key("erased"), head_key("kept")].map(|key| (key, Some(vec![due])));
+            store.write(&changes, &meta(1)).unwrap();
+        }
+        store.write(&[(head_key("erased"), None)], &meta(2)).unwrap();
+        let kept = |at: i64| (at, "kept".to_string());
+        assert_eq!(store.due(9, 9).unwrap(), [kept(5), kept(7)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::rocks::{Shared, classify};
 use super::{Change, Store, StoreError, StoreIdentity, StoreMeta};
 use rocksdb::{DB, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// One partition's store, owned by one worker.
@@ -82,6 +83,25 @@ impl RocksStore {
         outcome
     }
 
+    /// Hints are sorted by time, so finding somebody's means looking at all of them: once for all who are forgotten, which is
+    /// seldom.
+    fn delete_hints_of(&self, forgotten: &HashSet<&str>, batch: &mut WriteBatch) -> Result<(), StoreError> {
+        if forgotten.is_empty() {
+            return Ok(());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(keys::due_prefix(i64::MIN));
+        options.set_iterate_upper_bound(keys::due_end());
+        for entry in self.database.iterator_opt(IteratorMode::Start, options) {
+            let (key, _) = entry.map_err(classify)?;
+            let (_, customer_id) = keys::parse_due_key(&key)?;
+            if forgotten.contains(customer_id.as_str()) {
+                batch.delete(&key);
+            }
+        }
+        Ok(())
+    }
+
     fn check_not_failed(&self) -> Result<(), StoreError> {
         match &self.failed {
             None => Ok(()),
@@ -103,10 +123,12 @@ impl Store for RocksStore {
         let due_of = self.shared.due_of();
         let mut earliest_due_ms = self.earliest_due_ms.get();
         let mut batch = WriteBatch::default();
+        let mut forgotten = HashSet::new();
         for (key, value) in changes {
             check_foreign(key)?;
             let Some(value) = value else {
                 batch.delete(key);
+                forgotten.extend(keys::forgotten_by_deleting(key));
                 continue;
             };
             batch.put(key, value);
@@ -115,6 +137,7 @@ impl Store for RocksStore {
                 earliest_due_ms = earliest_due_ms.min(due_ms);
             }
         }
+        self.delete_hints_of(&forgotten, &mut batch)?;
         batch.put(keys::META, keys::encode_meta(meta));
         self.commit(batch)?;
         self.earliest_due_ms.set(earliest_due_ms);

@@ -120,6 +120,26 @@ fn due_hints_come_earliest_first_and_survive_a_restart_and_a_rewind() {
 }
 
 #[test]
+fn a_customer_whose_head_is_deleted_is_named_by_no_hint_however_old() {
+    fn due_of_a_head<'a>(key: &'a [u8], value: &[u8]) -> Option<(i64, &'a str)> {
+        let (due_ms, _) = due_of(key, value)?;
+        Some((due_ms, crate::store::keys::forgotten_by_deleting(key)?))
+    }
+    let directory = TempDir::new().unwrap();
+    let mut stores = RocksStores::new(StoreSettings::new(directory.path()), due_of_a_head).unwrap();
+    let mut store = stores.open(&identity(), 0).unwrap();
+    let head = crate::customer::keys::head_key;
+    let due = |at: i64| Some(format!("due:{at}").into_bytes());
+    for at in [900, -7, 50] {
+        let changes = [(head("erased"), due(at)), (head("kept"), due(at))];
+        store.write(&changes, &meta(1)).unwrap();
+    }
+    store.write(&[(head("erased"), None)], &meta(2)).unwrap();
+    let kept = |at: i64| (at, "kept".to_string());
+    assert_eq!(store.due(i64::MAX, 99).unwrap(), [kept(-7), kept(50), kept(900)]);
+}
+
+#[test]
 fn a_key_of_the_stores_own_kinds_is_refused_and_nothing_of_that_write_is_kept() {
     let directory = TempDir::new().unwrap();
     let mut store = stores(directory.path()).open(&identity(), 0).unwrap();

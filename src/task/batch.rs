@@ -3,19 +3,24 @@
 //!
 //! Order, at one decision time: engagement in the order of the log, then what is due, then arrivals in the order of the log.
 
+mod due;
+
 use crate::commit::log::Outgoing;
 use crate::commit::marker::Lineage;
-use crate::customer::{Customer, DecisionCoordinates, LoadError, Waiting};
+use crate::customer::{CapacityUse, Customer, DecisionCoordinates, LoadError};
 use crate::intake::source::{InputKind, Inputs, Record, TopicIndex};
 use crate::message::{EventKind, Malformed, MalformedKind, Name, decode_event, decode_intent, owner};
 use crate::policy::model::Policy;
+use crate::policy::rules::capacity::capacities;
 use crate::store::{Change, Store, StoreError};
+use crate::task::stopwatch::{StageTimes, Stopwatch};
 use crate::verdict::dead_letter::dead_letter;
 use crate::verdict::reroute::{Stray, StrayKind, read_stray, reroute};
 use crate::verdict::step::{self, Arrival, Counted, Effects, StepContext};
 use crate::verdict::{Received, SourceCoordinates, Stamp, TopicNames};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 /// Where a record lies.
 pub type Place = (TopicIndex, i32, i64);
@@ -26,13 +31,15 @@ pub enum Culprit {
     Record(Place),
     /// A waiting intent: partition that owns it, and where it was received.
     Waiting(i32, DecisionCoordinates),
+    /// Whatever waits for a customer, where it is not known which of it: partition and customer id.
+    Customer(i32, Name),
 }
 
 impl Culprit {
     /// The partition that it is of.
     pub fn partition(&self) -> i32 {
         match self {
-            Self::Record((_, partition, _)) | Self::Waiting(partition, _) => *partition,
+            Self::Record((_, partition, _)) | Self::Waiting(partition, _) | Self::Customer(partition, _) => *partition,
         }
     }
 }
@@ -62,6 +69,8 @@ pub struct Work {
     pub retime: Vec<(i64, String)>,
     /// False while engagement is being caught up with: it is applied, and nothing is judged.
     pub may_judge: bool,
+    /// The positions are committed again although they did not move, so that the group's offsets do not expire.
+    pub renews_offsets: bool,
     /// So many of one customer's waiting intents are judged; the others stay due.
     pub due_at_most: usize,
     /// So many re-routed intents are judged; the others go round again, to the end of their topic.
@@ -72,6 +81,15 @@ impl Work {
     /// How many records (or due customers) the batch tries at once.
     pub fn size(&self) -> usize {
         self.engagement.len().min(self.rerouted_at_most) + self.intents.len() + self.due.len() + self.retime.len()
+    }
+
+    /// What a batch of one is about.
+    pub fn first(&self) -> Option<Culprit> {
+        let record = self.engagement.iter().chain(&self.intents).next();
+        let customer = self.due.iter().chain(&self.retime).next();
+        record
+            .map(|record| Culprit::Record(place(record)))
+            .or_else(|| customer.map(|(_, id)| Culprit::Customer(self.partition, id.as_str().into())))
     }
 }
 
@@ -88,8 +106,10 @@ pub struct Prepared {
     pub strays: Vec<StrayKind>,
     /// The waiting intent that was judged first.
     pub judged_first: Option<Culprit>,
-    /// Waiting intents that ended as dead letters, because they fail on their own.
+    /// Waiting intents (or all that is due of a customer) that ended as dead letters, because they fail on their own.
     pub given_up: Vec<Culprit>,
+    /// Where the time went.
+    pub times: StageTimes,
     /// By how much the deferred queue grew.
     pub deferred_growth: i64,
 }
@@ -102,13 +122,29 @@ pub enum BatchError {
     State(String),
     /// The step panicked on this.
     Panicked(Culprit),
+    /// It panicked outside of any step, in a batch of so many, of which this is the first.
+    PanickedSomewhere {
+        size: usize,
+        first: Option<Culprit>,
+    },
 }
 
 /// Steps through everything that the task has to do.
 ///
 /// # Errors
-/// The batch has to be dropped; nothing has happened.
+/// The batch has to be dropped; nothing has happened. That goes for a panic, too: what it left half changed is dropped here.
 pub fn prepare<S: Store>(context: &BatchContext, store: &S, work: &Work) -> Result<Prepared, BatchError> {
+    let somewhere = |_| {
+        Err(BatchError::PanickedSomewhere {
+            size: work.size(),
+            first: work.first(),
+        })
+    };
+    catch_unwind(AssertUnwindSafe(|| step_through(context, store, work))).unwrap_or_else(somewhere)
+}
+
+fn step_through<S: Store>(context: &BatchContext, store: &S, work: &Work) -> Result<Prepared, BatchError> {
+    let timer = Instant::now();
     let step_context = StepContext {
         policy: context.policy,
         topics: context.topics,
@@ -120,13 +156,16 @@ pub fn prepare<S: Store>(context: &BatchContext, store: &S, work: &Work) -> Resu
         partition_count: context.inputs.partition_count,
         max_intent_bytes: context.max_intent_bytes,
     };
+    let capacity = CapacityUse::load(work.partition, capacities(context.policy), &mut |key| store.get(key));
     let mut batch = Batch {
         context,
         step_context,
         store,
         work,
         customers: BTreeMap::new(),
+        capacity: capacity.map_err(load_error)?,
         prepared: Prepared::default(),
+        watch: Stopwatch::default(),
     };
     let mut arrivals = Vec::new();
     for record in &work.engagement {
@@ -136,7 +175,7 @@ pub fn prepare<S: Store>(context: &BatchContext, store: &S, work: &Work) -> Resu
     }
     if !work.may_judge {
         debug_assert!(work.intents.is_empty() && work.due.is_empty());
-        return batch.finish();
+        return batch.finish(timer.elapsed());
     }
     batch.due()?;
     for record in &work.intents {
@@ -164,7 +203,7 @@ pub fn prepare<S: Store>(context: &BatchContext, store: &S, work: &Work) -> Resu
             batch.intent(source, timestamp_ms, received, Found::Rerouted(place))
         })?;
     }
-    batch.finish()
+    batch.finish(timer.elapsed())
 }
 
 /// The place of a record.
@@ -187,16 +226,18 @@ struct Batch<'a, S> {
     work: &'a Work,
     /// Everybody whom the batch has looked at.
     customers: BTreeMap<Name, Customer>,
+    capacity: CapacityUse,
     prepared: Prepared,
+    watch: Stopwatch,
 }
 
 impl<'a, S: Store> Batch<'a, S> {
     /// A panic in a step is a fault of ours, but it must cost one record, not the partition.
-    fn guarded(
+    fn guarded<T>(
         &mut self,
         culprit: Culprit,
-        step: impl FnOnce(&mut Self) -> Result<(), BatchError>,
-    ) -> Result<(), BatchError> {
+        step: impl FnOnce(&mut Self) -> Result<T, BatchError>,
+    ) -> Result<T, BatchError> {
         catch_unwind(AssertUnwindSafe(|| step(self))).unwrap_or(Err(BatchError::Panicked(culprit)))
     }
 
@@ -236,7 +277,10 @@ impl<'a, S: Store> Batch<'a, S> {
             self.bury(&received, &source, &unprocessable());
             return Ok(());
         }
-        let event = match decode_event(received.value, received.headers, self.context.max_intent_bytes, false) {
+        self.watch.begin();
+        let event = decode_event(received.value, received.headers, self.context.max_intent_bytes, false);
+        self.watch.lap(|times| &mut times.decode);
+        let event = match event {
             Ok(event) => event,
             Err(malformed) => {
                 self.bury(&received, &source, &malformed);
@@ -271,7 +315,10 @@ impl<'a, S: Store> Batch<'a, S> {
             return Ok(());
         }
         let most = self.context.max_intent_bytes;
-        let intent = match decode_intent(received.value, received.headers, timestamp_ms, most, false) {
+        self.watch.begin();
+        let intent = decode_intent(received.value, received.headers, timestamp_ms, most, false);
+        self.watch.lap(|times| &mut times.decode);
+        let intent = match intent {
             Ok(intent) => intent,
             Err(malformed) => {
                 self.bury(&received, &source, &malformed);
@@ -300,61 +347,6 @@ impl<'a, S: Store> Batch<'a, S> {
         self.with_customer(&intent.customer_id, |context, customer, read, effects| {
             step::arrival(context, customer, &arrival, read, effects)
         })
-    }
-
-    /// Judges again: whose hint is due, whose queue an event has timed anew, and whose turn it is after a policy change.
-    fn due(&mut self) -> Result<(), BatchError> {
-        let work = self.work;
-        let mut ids: BTreeSet<Name> = work.due.iter().map(|(_, id)| id.as_str().into()).collect();
-        let now_ms = work.now_ms;
-        let touched = self
-            .customers
-            .values()
-            .filter(|customer| customer.next_due_ms().is_some_and(|due| due <= now_ms));
-        ids.extend(touched.map(|customer| customer.id.clone()));
-        let retimed: BTreeSet<Name> = work.retime.iter().map(|(_, id)| id.as_str().into()).collect();
-        for id in ids.union(&retimed) {
-            self.judge_due(id, retimed.contains(id))?;
-        }
-        Ok(())
-    }
-
-    fn judge_due(&mut self, id: &Name, retime: bool) -> Result<(), BatchError> {
-        let (now_ms, most) = (self.work.now_ms, self.work.due_at_most);
-        let mut due = Vec::new();
-        self.with_customer(id, |context, customer, _, effects| {
-            if retime {
-                customer.retime(now_ms);
-            }
-            step::release_due(context, customer, effects);
-            due = customer.due_waiting(now_ms);
-            Ok(())
-        })?;
-        for waiting in due.into_iter().take(most) {
-            let culprit = Culprit::Waiting(self.work.partition, waiting.decision.origin());
-            if self.context.poisoned.contains(&culprit) {
-                self.give_up(id, &waiting)?;
-                self.prepared.given_up.push(culprit);
-                continue;
-            }
-            self.prepared.judged_first.get_or_insert_with(|| culprit.clone());
-            self.guarded(culprit, |batch| {
-                batch.with_customer(id, |context, customer, read, effects| {
-                    step::judge_waiting(context, customer, &waiting, read, effects)
-                })
-            })?;
-        }
-        Ok(())
-    }
-
-    /// It fails on its own, again and again: it ends as a dead letter.
-    fn give_up(&mut self, id: &Name, waiting: &Waiting) -> Result<(), BatchError> {
-        let reason = unprocessable();
-        self.with_customer(id, |context, customer, read, effects| {
-            step::give_up(context, customer, waiting, &reason, read, effects)
-        })?;
-        self.prepared.dead_letters.push(reason.kind);
-        Ok(())
     }
 
     /// Sends a stray on its way to its owner, once.
@@ -391,13 +383,19 @@ impl<'a, S: Store> Batch<'a, S> {
             self.prepared.deferred_growth -= customer.waiting.len() as i64;
             self.customers.insert(id.clone(), customer);
         }
+        self.watch.lap(|times| &mut times.lookup);
         let Some(customer) = self.customers.get_mut(id) else {
             return Ok(());
         };
-        let mut effects = Effects::default();
+        let mut effects = Effects {
+            capacity: std::mem::take(&mut self.capacity),
+            ..Effects::default()
+        };
         step(&self.step_context, customer, &mut read, &mut effects).map_err(load_error)?;
+        self.capacity = effects.capacity;
         self.prepared.outgoing.append(&mut effects.outgoing);
         self.prepared.counted.append(&mut effects.counted);
+        self.watch.lap(|times| &mut times.judge);
         Ok(())
     }
 
@@ -421,16 +419,30 @@ impl<'a, S: Store> Batch<'a, S> {
         }
     }
 
-    /// Hints are told true from stale ones only here: an arrival may have made one true again.
-    fn finish(mut self) -> Result<Prepared, BatchError> {
+    /// Hints are told true from stale ones only here: an arrival may have made one true again. One that leads to a customer who
+    /// was given up is served, or it would lead there again and again.
+    fn finish(mut self, spent: Duration) -> Result<Prepared, BatchError> {
+        let timer = Instant::now();
+        let given_up = |id: &str| {
+            let mut culprits = self.prepared.given_up.iter();
+            culprits.any(|culprit| matches!(culprit, Culprit::Customer(_, of) if **of == *id))
+        };
         let hints = self.work.due.iter().chain(&self.work.retime);
-        let stale = hints
-            .filter(|(due_ms, id)| self.customers.get(id.as_str()).and_then(Customer::next_due_ms) != Some(*due_ms));
-        self.prepared.served.extend(stale.cloned());
+        let stale = hints.filter(|(due_ms, id)| {
+            let next_due_ms = self.customers.get(id.as_str()).and_then(Customer::next_due_ms);
+            next_due_ms != Some(*due_ms) || given_up(id)
+        });
+        let stale: Vec<(i64, String)> = stale.cloned().collect();
+        self.prepared.served.extend(stale);
         for customer in self.customers.values_mut() {
             self.prepared.deferred_growth += customer.waiting.len() as i64;
             self.prepared.changes.append(&mut customer.changes(&self.work.lineage));
         }
+        self.prepared.changes.append(&mut self.capacity.changes());
+        self.prepared.times = StageTimes {
+            encode: timer.elapsed(),
+            ..self.watch.divide(spent)
+        };
         Ok(self.prepared)
     }
 }

@@ -32,7 +32,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         prepared: Vec<Prepared>,
         policy: &Policy,
     ) -> Result<bool, WorkerExit> {
-        let timer = Instant::now();
+        let encoding = Instant::now();
         let mut transaction = Transaction::default();
         if self.published_policy != Some(policy.sha256) {
             transaction
@@ -53,9 +53,15 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let Some(producer) = &mut self.producer else {
             return Ok(false);
         };
+        self.metrics.shared().stage(Timed::Encode, encoding.elapsed());
+        let timer = Instant::now();
         let outcome = producer.commit(&transaction, &group, &self.settings.topics.state);
         let spent = timer.elapsed();
-        self.metrics.shared().stage(Timed::Commit, spent);
+        let handed_over = producer.handed_over_in();
+        self.metrics.shared().stage(Timed::Produce, handed_over);
+        self.metrics
+            .shared()
+            .stage(Timed::Commit, spent.saturating_sub(handed_over));
         self.metrics.shared().commit_seconds.observe(spent.as_secs_f64());
         match outcome {
             Ok(state_positions) => {
@@ -95,17 +101,20 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             };
             count(&mut self.metrics, &closing.share, wall_ms);
             let state_position = state_positions.iter().find(|(known, _)| *known == partition);
-            let given_up = closing.share.given_up.clone();
+            let mut ended = closing.share.given_up.clone();
+            ended.extend(closing.share.judged_first.clone());
             let written = carry_over(task, closing, state_position.map(|(_, position)| *position), wall_ms);
             failed.extend(written.err().map(|error| (partition, error)));
-            self.poisoned.retain(|culprit| match culprit {
+            let is_ahead = |culprit: &Culprit| match culprit {
                 _ if culprit.partition() != partition => true,
                 Culprit::Record((topic, _, offset)) => {
                     let next = task.committed.get(usize::from(*topic)).copied().flatten();
                     next.is_none_or(|next| next <= *offset)
                 }
-                Culprit::Waiting(..) => !given_up.contains(culprit),
-            });
+                Culprit::Waiting(..) | Culprit::Customer(..) => !ended.contains(culprit),
+            };
+            self.poisoned.retain(is_ahead);
+            self.suspects.retain(is_ahead);
         }
         self.metrics.flush();
         self.metrics.shared().stage(Timed::Store, timer.elapsed());
@@ -177,6 +186,9 @@ fn carry_over<S: Store>(
     store.write(&share.changes, &meta)?;
     store.forget_due(&share.served)?;
     task.store_written_ms = wall_ms;
+    if work.may_judge {
+        task.trust_again();
+    }
     Ok(())
 }
 

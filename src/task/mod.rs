@@ -16,6 +16,8 @@
 
 mod barrier;
 pub mod batch;
+#[cfg(test)]
+mod batch_tests;
 pub mod clock;
 mod closing;
 pub mod partition;
@@ -25,5 +27,6 @@ mod recovery;
 pub mod repair;
 mod report;
 pub mod restore;
+mod stopwatch;
 pub mod supervisor;
 pub mod worker;

@@ -8,7 +8,7 @@ use crate::serve::metrics::Stage as Timed;
 use crate::store::{Store, StoreError, Stores};
 use crate::task::barrier::{is_rerouted, is_rerouted_intent};
 use crate::task::batch::{BatchError, Work};
-use crate::task::clock::{Clock, decision_time_ms};
+use crate::task::clock::Clock;
 use crate::task::partition::Task;
 use crate::task::worker::{Worker, WorkerExit, tolerate};
 use std::time::{Duration, Instant};
@@ -28,14 +28,15 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         };
         loop {
             let before = self.buffered();
-            let room = self.settings.engagement_records.saturating_sub(before.0);
+            let in_the_way = self.in_the_way();
+            let room = self.settings.engagement_records.saturating_sub(in_the_way.0);
             let mut polled = Vec::new();
             if room > 0 {
                 tolerate(self.source.poll_engagement(&mut polled, room, Duration::ZERO))?;
             }
             self.route(polled)?;
             let mut polled = Vec::new();
-            let room = self.settings.batch_records.saturating_sub(before.1);
+            let room = self.settings.batch_records.saturating_sub(in_the_way.1);
             if room > 0 {
                 let wait = if self.has_buffered() { Duration::ZERO } else { wait };
                 tolerate(self.source.poll_intents(&mut polled, room, wait))?;
@@ -44,7 +45,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             wait = Duration::ZERO;
             let dry = self.buffered() == before;
             if dry
-                || self.buffered().1 >= self.settings.batch_records
+                || self.in_the_way().1 >= self.settings.batch_records
                 || timer.elapsed() >= self.settings.commit_interval
             {
                 self.metrics.shared().stage(Timed::Consume, timer.elapsed());
@@ -56,6 +57,15 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     fn buffered(&self) -> (usize, usize) {
         self.tasks.values().fold((0, 0), |(engagement, intents), task| {
             (engagement + task.engagement.len(), intents + task.intents.len())
+        })
+    }
+
+    /// What takes up room in the next batch: not what waits for a partition that is held up, and grows no more.
+    fn in_the_way(&self) -> (usize, usize) {
+        let waiting = self.tasks.values().filter(|task| task.intents_paused);
+        let (engagement, intents) = self.buffered();
+        waiting.fold((engagement, intents), |(engagement, intents), task| {
+            (engagement - task.engagement.len(), intents - task.intents.len())
         })
     }
 
@@ -128,6 +138,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             let before = order.partition_point(|partition| *partition < self.limited_from);
             order.rotate_left(before);
         }
+        // What is held up comes last: it may use up what is left, not what others need.
+        order.sort_by_key(|partition| self.tasks.get(partition).is_some_and(|task| task.held_up.is_some()));
+        let renew_after_ms = self.settings.renew_offsets_after_ms;
         for partition in order {
             if left == Some(0) {
                 break;
@@ -135,7 +148,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             let Some(task) = self.tasks.get_mut(&partition).filter(|task| task.is_running()) else {
                 continue;
             };
-            match work_of(task, wall_ms, left, &self.settings.inputs) {
+            match work_of(task, wall_ms, left, &self.settings.inputs, renew_after_ms) {
                 Ok(Some(work)) => {
                     left = left.map(|left| left.saturating_sub(work.size()));
                     works.push(work);
@@ -156,8 +169,9 @@ fn work_of<S: Store>(
     wall_ms: i64,
     limit: Option<usize>,
     inputs: &Inputs,
+    renew_after_ms: i64,
 ) -> Result<Option<Work>, StoreError> {
-    let now_ms = match decision_time_ms(wall_ms, task.now_ms) {
+    let now_ms = match task.decision_time_ms(wall_ms) {
         Ok(now_ms) => now_ms,
         Err(behind_ms) => {
             task.wait_for_the_clock(behind_ms);
@@ -178,19 +192,30 @@ fn work_of<S: Store>(
         task.retiming_is_over();
     }
     let moved = task.reached != task.committed;
-    if !moved && due.is_empty() && retime.is_empty() && task.engagement.is_empty() && task.intents.is_empty() {
+    let renews_offsets = task.offsets_are_old(now_ms, renew_after_ms);
+    if !moved
+        && !renews_offsets
+        && due.is_empty()
+        && retime.is_empty()
+        && task.engagement.is_empty()
+        && task.intents.is_empty()
+    {
+        (task.awaited, task.held_up) = (None, None);
         return Ok(None);
     }
+    let known = task.awaited.as_ref().map_or(usize::MAX, |awaited| awaited.intents);
+    let known = known.min(task.intents.len());
     let mut work = Work {
         partition: task.partition,
         lineage: task.lineage,
         now_ms,
         barrier: Vec::new(),
         engagement: task.engagement.drain(..).collect(),
-        intents: task.intents.drain(..).collect(),
+        intents: task.intents.drain(..known).collect(),
         due,
         retime,
         may_judge: true,
+        renews_offsets,
         due_at_most: limit.unwrap_or(usize::MAX),
         rerouted_at_most: usize::MAX,
     };

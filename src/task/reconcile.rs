@@ -83,7 +83,8 @@ fn agree(
             // A topic that joined the inputs since: it begins at its beginning.
             None => Ok(None),
             Some(_) => Err(format!(
-                "{topic} has no committed offset although the changelog covers it: was it made anew?"
+                "{topic} has no committed offset although the changelog covers it: was it made anew, or the partition \
+                 blocked for longer than the broker keeps offsets?"
             )),
         };
     };

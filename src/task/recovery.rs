@@ -11,6 +11,7 @@ use crate::task::reading::put_back;
 use crate::task::worker::{Worker, WorkerExit};
 
 const RETRY_BLOCKED_MS: i64 = 5_000;
+const RETRY_PANICKED_MS: i64 = 60_000;
 
 impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     /// What failed in one task while nothing had been committed yet (or after everything had been): that task recovers.
@@ -40,22 +41,42 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 task.recover();
                 task.store = None;
                 let retry_at_ms = self.clock.monotonic_ms().saturating_add(RETRY_BLOCKED_MS);
-                if task.rebuilt {
+                if task.rebuilt.is_some() {
                     task.block(reason, retry_at_ms);
                 } else if let Err(error) = self.stores.set_aside(partition, "corrupt") {
                     task.block(error.to_string(), retry_at_ms);
                 } else {
-                    task.rebuilt = true;
+                    task.rebuilt = Some(task.reached.clone());
                 }
             }
-            BatchError::Panicked(culprit) => {
+            BatchError::PanickedSomewhere { size, first } if size > 1 && self.batch_limit != Some(1) => {
+                tracing::error!(
+                    partition,
+                    size,
+                    "a batch panicked outside of its steps: smaller ones find out on what; please report it"
+                );
+                self.batch_limit = Some((size / 2).max(1));
+                drop(first);
+                task.recover();
+            }
+            BatchError::Panicked(culprit)
+            | BatchError::PanickedSomewhere {
+                first: Some(culprit), ..
+            } => {
                 tracing::error!(
                     partition,
                     at = describe(&culprit),
                     "a step panicked: what it was about becomes a dead letter; please report it"
                 );
-                self.poisoned.insert(culprit);
                 task.recover();
+                if !self.poisoned.insert(culprit) {
+                    let reason = "a step panics even on what it has to give up: run another version".to_owned();
+                    task.block(reason, self.clock.monotonic_ms().saturating_add(RETRY_PANICKED_MS));
+                }
+            }
+            BatchError::PanickedSomewhere { first: None, .. } => {
+                let reason = "a batch panics that holds nothing: run another version".to_owned();
+                task.block(reason, self.clock.monotonic_ms().saturating_add(RETRY_PANICKED_MS));
             }
         }
     }
@@ -100,8 +121,8 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             return Ok(());
         }
         let suspect = closings.iter().find_map(first_of);
-        if suspect.is_some() && self.suspect != suspect {
-            self.suspect = suspect;
+        let refused_before = suspect.as_ref().is_none_or(|suspect| !self.suspects.insert(suspect.clone()));
+        if !refused_before {
             return Ok(());
         }
         if let Some(culprit) = suspect.filter(|culprit| !self.poisoned.contains(culprit)) {
@@ -151,5 +172,7 @@ fn describe(culprit: &Culprit) -> String {
             "waiting intent {}/{}/{}",
             received.topic, received.partition, received.offset
         ),
+        // An id is nobody's business in a log.
+        Culprit::Customer(..) => "what waits for a customer".to_owned(),
     }
 }

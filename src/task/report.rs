@@ -5,7 +5,7 @@ use crate::intake::source::{Source, TopicIndex};
 use crate::serve::status::{PartitionState, PartitionStatus};
 use crate::store::{Store, StoreMeta, Stores};
 use crate::task::clock::Clock;
-use crate::task::partition::{Stage, Task};
+use crate::task::partition::{HELD_UP_TOLD_AFTER_MS, Stage, Task};
 use crate::task::worker::Worker;
 
 /// A store that was idle this long gets its time stamp renewed, so that it stays trusted.
@@ -24,21 +24,22 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let wanted: Vec<(TopicIndex, i32)> = running
             .flat_map(|task| topics.clone().map(|topic| (topic as TopicIndex, task.partition)))
             .collect();
+        if wanted.is_empty() {
+            return;
+        }
         let ends = self.source.ends(&wanted);
         // Counted from the answer: a slow one must not be asked for in every turn.
         self.lag_at_ms = self.clock.monotonic_ms().saturating_add(LAG_EVERY_MS);
         let Ok(ends) = ends else { return };
-        for task in self.tasks.values_mut() {
-            task.lag = 0;
-        }
         for ((topic, partition), end) in wanted.into_iter().zip(ends) {
-            let Some(task) = self.tasks.get_mut(&partition) else {
+            // Of an input that cannot be asked the last answer stands.
+            let (Some(task), Ok(end)) = (self.tasks.get_mut(&partition), end) else {
                 continue;
             };
             let lag = end
                 .saturating_sub(task.committed[usize::from(topic)].unwrap_or(0))
                 .max(0);
-            task.lag = task.lag.saturating_add(lag.unsigned_abs());
+            task.lag[usize::from(topic)] = lag.unsigned_abs();
             let (name, _) = &self.settings.inputs.topics[usize::from(topic)];
             self.metrics.shared().set_lag(name, partition, lag);
         }
@@ -83,7 +84,15 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
 
     fn status_of(&self, task: &Task<S::Store>) -> PartitionStatus {
         let worker = self.settings.index;
-        let obstacle = self.clock_obstacle.as_ref().or(task.obstacle.as_ref());
+        let monotonic_ms = self.clock.monotonic_ms();
+        let held_up = task.held_up.as_ref();
+        let held_up = held_up.filter(|held_up| monotonic_ms.saturating_sub(held_up.since_ms) >= HELD_UP_TOLD_AFTER_MS);
+        let held_up = held_up.map(|held_up| format!("judging waits for engagement: {}", held_up.reason));
+        let obstacle = self
+            .clock_obstacle
+            .as_ref()
+            .or(task.obstacle.as_ref())
+            .or(held_up.as_ref());
         let (state, reason, remaining) = match &task.stage {
             Stage::Running if obstacle.is_some() => (PartitionState::Blocked, obstacle.cloned(), None),
             Stage::Restoring(restore) => {
@@ -96,7 +105,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         PartitionStatus {
             reason,
             restore_remaining_records: remaining,
-            lag_records: task.lag,
+            lag_records: task.lag.iter().sum(),
             ..PartitionStatus::new(state, worker)
         }
     }

@@ -6,7 +6,8 @@
 //! itself reads committed records only, and is over when its position has reached that watermark.
 
 use crate::commit::log::{Changelog, ChangelogPolled};
-use crate::commit::marker::Marker;
+use crate::commit::marker::{Marker, MarkerError};
+use crate::customer::codec;
 use crate::customer::keys::marker_key;
 use crate::intake::source::{Committed, Inputs, Source, SourceError, StartAt, TopicIndex};
 use crate::store::{Change, Store, StoreError, StoreIdentity, StoreMeta, Stores};
@@ -84,16 +85,20 @@ impl From<StoreError> for Obstacle {
 }
 
 impl Restore {
-    /// Not before some seconds have passed: whoever answers slowly must not keep the others waiting.
-    pub fn postpone(&mut self, now_ms: i64) {
+    /// Not before some seconds have passed: whoever answers slowly must not keep the others waiting, and less and less so.
+    /// Answers whether it has to wait.
+    pub fn postpone(&mut self, now_ms: i64, slow_steps: u32) -> bool {
         if self.obstacle.is_some() {
-            self.retry_at_ms = now_ms.saturating_add(RETRY_BLOCKED_MS);
+            self.retry_at_ms = now_ms.saturating_add(RETRY_BLOCKED_MS << slow_steps.min(LONGER_AT_MOST));
         }
+        self.obstacle.is_some()
     }
 }
 
 const RETRY_MS: i64 = 250;
 const RETRY_BLOCKED_MS: i64 = 5_000;
+/// How often the wait doubles for a partition that the cluster answers slowly for.
+const LONGER_AT_MOST: u32 = 3;
 
 /// Moves a restoring or blocked task one step on. The changelog's records come separately, through [`replay`].
 ///
@@ -138,11 +143,11 @@ fn overcome<Src: Source, Chg: Changelog, Sto: Stores>(
     let retry_at_ms = around.monotonic_ms.saturating_add(RETRY_MS);
     around.changelog.close(task.partition);
     let obstacle = match obstacle {
-        Obstacle::Distrust(why) if !task.rebuilt => {
+        Obstacle::Distrust(why) if task.rebuilt.is_none() => {
             task.store = None;
             match around.stores.set_aside(task.partition, why) {
                 Ok(()) => {
-                    task.rebuilt = true;
+                    task.rebuilt = Some(vec![None; task.committed.len()]);
                     "the store is being rebuilt from the changelog".to_owned()
                 }
                 Err(error) => error.to_string(),
@@ -158,11 +163,15 @@ fn overcome<Src: Source, Chg: Changelog, Sto: Stores>(
             return Ok(());
         }
         Obstacle::Reopen(reason) => {
-            tracing::warn!(
-                partition = task.partition,
-                reason,
-                "the store cannot be used; opening it again soon"
-            );
+            // It is tried several times a second: one line for each thing that is the matter.
+            let known = matches!(&task.stage, Stage::Restoring(restore) if restore.obstacle.as_ref() == Some(&reason));
+            if !known {
+                tracing::warn!(
+                    partition = task.partition,
+                    reason,
+                    "the store cannot be used; opening it again soon"
+                );
+            }
             task.store = None;
             reason
         }
@@ -259,6 +268,7 @@ fn apply<S: Store>(task: &mut Task<S>, wall_ms: i64, polled: Vec<ChangelogPolled
             ChangelogPolled::OutOfRange => return Err(Obstacle::Distrust("position")),
         }
     }
+    check_formats(task.partition, &changes)?;
     check_lineage(store, task.partition, &changes)?;
     if !changes.is_empty() {
         store.write(
@@ -272,6 +282,26 @@ fn apply<S: Store>(task: &mut Task<S>, wall_ms: i64, polled: Vec<ChangelogPolled
     *position = reached;
     restore.remaining = until.saturating_sub(reached).max(0);
     Ok(changes.len())
+}
+
+/// What a later version wrote must not even be stored: its due instants cannot be read, so nothing would ever wake those
+/// customers, not even once the later version runs again.
+fn check_formats(partition: i32, changes: &[Change]) -> Result<(), Obstacle> {
+    let key = marker_key(partition);
+    for (changed, value) in changes {
+        let Some(value) = value else { continue };
+        let newer = match *changed == key {
+            true => Marker::decode(value)
+                .err()
+                .filter(MarkerError::is_newer)
+                .map(|error| error.to_string()),
+            false => codec::newer_format(value).map(|error| error.to_string()),
+        };
+        if let Some(reason) = newer {
+            return Err(Obstacle::Block(reason));
+        }
+    }
+    Ok(())
 }
 
 /// A store whose history is another one than the changelog's would be mixed with it: an equal topic name proves nothing.
@@ -312,13 +342,17 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
     let marker = marker
         .map(|bytes| Marker::decode(&bytes))
         .transpose()
-        .map_err(|error| Obstacle::Block(error.to_string()))?;
+        .map_err(|error| match error.is_newer() {
+            true => Obstacle::Block(error.to_string()),
+            false => Obstacle::Distrust("corrupt"),
+        })?;
     let resume = match reconcile(around.inputs, marker.as_ref(), committed) {
         Ok(resume) => resume,
         // The store may be the one that is wrong: the changelog alone decides.
-        Err(_) if !task.rebuilt => return Err(Obstacle::Distrust("mismatch")),
+        Err(_) if task.rebuilt.is_none() => return Err(Obstacle::Distrust("mismatch")),
         Err(reason) => return Err(Obstacle::Block(reason)),
     };
+    let known_seq = task.seq;
     let positions = match resume {
         Resume::Fresh => {
             task.seq = 0;
@@ -344,6 +378,10 @@ fn finish<Src: Source, Chg: Changelog, Sto: Stores>(
         }
     };
     around.source.start(task.partition, &positions)?;
+    if task.seq != known_seq {
+        // Somebody else has worked on the queue meanwhile, perhaps under another policy: a walk over it begins again.
+        task.retiming = None;
+    }
     task.run_from(&positions);
     tracing::info!(partition = task.partition, seq = task.seq, "partition is running");
     Ok(())

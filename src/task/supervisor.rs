@@ -55,6 +55,8 @@ const PARTITION_COUNTS_EVERY: Duration = Duration::from_secs(10);
 const HANGING_EVERY: Duration = Duration::from_secs(10);
 /// An open transaction is a matter for the operator from this age on: three times what ours may last.
 const HANGING_AFTER: Duration = Duration::from_secs(30);
+/// Well within the week for which a broker keeps them (see `WorkerSettings`).
+const RENEW_OFFSETS_AFTER_MS: i64 = 24 * 3_600_000;
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
 /// A transactional call that takes longer than the broker keeps a transaction, and this on top, is stuck for good.
 const STUCK_GRACE: Duration = Duration::from_secs(20);
@@ -119,7 +121,14 @@ pub fn start(
         sender,
     };
     let stop = running.stop.clone();
-    running.spawn("housekeeping".into(), move || house.keep(&stop))?;
+    let watched = house.sender.clone();
+    running.spawn("housekeeping".into(), move || {
+        let kept = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| house.keep(&stop)));
+        if kept.is_err() {
+            // Without it nobody would watch the calls and the partition counts. The receiver may be gone already.
+            let _ = watched.send(Ended::Restart("the housekeeping panicked".into()));
+        }
+    })?;
     Ok(running)
 }
 
@@ -212,6 +221,7 @@ impl Seat {
             commit_interval: settings.commit_interval,
             idle_wait: Duration::from_millis(10),
             barrier_wait: Duration::from_secs(2),
+            renew_offsets_after_ms: RENEW_OFFSETS_AFTER_MS,
             trusted_for_ms: settings.trusted_for_ms,
             fresh_lineage: Box::new(rand::random),
         };
@@ -315,10 +325,7 @@ impl Housekeeping {
         if owned.is_empty() || self.settings.kafka.embedded_broker {
             return;
         }
-        // No answer is no news: the loop itself complains about a cluster that is away.
-        let Ok(held) = probe.look(&owned, HANGING_AFTER) else {
-            return;
-        };
+        let held = probe.look(&owned, HANGING_AFTER);
         let held: Vec<_> = held
             .into_iter()
             .map(|held| {

@@ -11,15 +11,16 @@ use crate::intake::source::{Inputs, Source, SourceError, SourceEvent};
 use crate::policy::model::Policy;
 use crate::serve::metrics::{Bounds, Stage as Timed, WorkerMetrics};
 use crate::serve::status::Status;
-use crate::store::Stores;
+use crate::store::{StoreError, Stores};
 use crate::task::batch::{BatchContext, BatchError, Culprit, Prepared, Work, prepare};
 use crate::task::clock::{Clock, StepWatch};
 use crate::task::partition::Task;
 use crate::task::restore::{self, Surroundings};
+use crate::task::stopwatch::StageTimes;
 use crate::verdict::TopicNames;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What a worker is told.
 pub struct WorkerSettings {
@@ -38,6 +39,14 @@ pub struct WorkerSettings {
     pub idle_wait: Duration,
     /// How long a batch waits for engagement to arrive up to its end before it gives up judging this time.
     pub barrier_wait: Duration,
+    /// The positions of a partition in which nothing happens are committed again after this long.
+    ///
+    /// Kafka keeps the committed offsets of a live group only for the topics that its members subscribe to. Of all others an
+    /// offset expires `offsets.retention.minutes` (7 days) after *its own* commit while the group is stable
+    /// (`OffsetMetadataManager.cleanupExpiredOffsets`: `isSubscribedToTopic`, then `ClassicGroup.offsetExpirationCondition`).
+    /// Forbear subscribes to the first intents topic alone; engagement and re-route are assigned by hand. A restore would
+    /// find an offset for the one and none for the others, as after a topic that was made anew, and refuse the partition.
+    pub renew_offsets_after_ms: i64,
     /// Stores that were not written for longer are not trusted.
     pub trusted_for_ms: i64,
     /// Draws the lineage of an empty partition.
@@ -102,8 +111,9 @@ pub struct Worker<L: Log, S: Stores, C: Clock> {
     pub(super) batch_limit: Option<usize>,
     /// The partition that is first in the next limited batch.
     pub(super) limited_from: i32,
-    /// What was refused on its own once, last; whatever else was committed since.
-    pub(super) suspect: Option<Culprit>,
+    /// What was refused on its own once; forgotten like the poisoned. A set: after each recovery another partition may be the
+    /// first to run again, and two records that are refused must not make each other's first time forgotten.
+    pub(super) suspects: HashSet<Culprit>,
     producer_retry_at_ms: i64,
     pub(super) lag_at_ms: i64,
     /// Whose names are the labels of the metrics: by hash.
@@ -146,7 +156,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             poisoned: HashSet::new(),
             batch_limit: None,
             limited_from: 0,
-            suspect: None,
+            suspects: HashSet::new(),
             producer_retry_at_ms: i64::MIN,
             lag_at_ms: i64::MIN,
             bounds_of: [0; 32],
@@ -204,6 +214,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                         self.tasks.remove(partition);
                         self.status.remove(*partition);
                         self.poisoned.retain(|culprit| culprit.partition() != *partition);
+                        self.suspects.retain(|culprit| culprit.partition() != *partition);
                         let topics: Vec<&str> = self.settings.inputs.topics.iter().map(|(name, _)| &**name).collect();
                         self.metrics.shared().forget_partition(*partition, &topics);
                     }
@@ -306,6 +317,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         if !works.is_empty() {
             self.meet_the_barrier(&mut works)?;
         }
+        self.pause_and_resume()?;
         if works.is_empty() {
             return Ok(false);
         }
@@ -340,7 +352,6 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
 
     /// Steps through the whole batch. An error names the partition that it is of.
     fn prepare(&mut self, policy: &Policy, works: &[Work]) -> Result<Vec<Prepared>, (i32, BatchError)> {
-        let timer = Instant::now();
         let context = BatchContext {
             policy,
             topics: &self.settings.topics,
@@ -351,13 +362,20 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let mut prepared = Vec::with_capacity(works.len());
         for work in works {
             let task = self.tasks.get(&work.partition);
-            let closed = || (work.partition, BatchError::State("the store is closed".into()));
+            let closed = || StoreError::Unavailable("the store is closed".into());
+            let closed = || (work.partition, BatchError::Store(closed()));
             let store = task.and_then(|task| task.store.as_ref()).ok_or_else(closed)?;
             let share = prepare(&context, store, work).map_err(|error| (work.partition, error))?;
             prepared.push(share);
         }
-        let spent = timer.elapsed();
-        self.metrics.shared().stage(Timed::Judge, spent);
+        let mut times = StageTimes::default();
+        prepared.iter().for_each(|share| times += share.times);
+        let metrics = self.metrics.shared();
+        metrics.stage(Timed::Decode, times.decode);
+        metrics.stage(Timed::Lookup, times.lookup);
+        metrics.stage(Timed::Judge, times.judge);
+        metrics.stage(Timed::Encode, times.encode);
+        let spent = times.lookup + times.judge;
         let judged: usize = prepared.iter().map(|share| share.counted.len()).sum();
         if let Ok(judged @ 1..) = u32::try_from(judged) {
             for _ in 0..judged.min(64) {

@@ -171,8 +171,8 @@ fn blocks(json: &mut Json, blocked_by: &[Block]) {
         json.optional_text("rule", block.rule.as_deref());
         json.text("reason", block.reason.as_str());
         json.text("channel", &block.channel);
-        json.optional_integer("count", block.count);
-        json.optional_integer("limit", block.limit);
+        json.optional_decimal("count", block.count, block.reason.decimals());
+        json.optional_decimal("limit", block.limit, block.reason.decimals());
         json.instant("window_start", block.window_start_ms);
         json.instant("window_end", block.window_end_ms);
         json.instant("free_at", block.free_at_ms);
@@ -242,9 +242,20 @@ impl Json {
         push_integer(&mut self.bytes, number);
     }
 
-    fn optional_integer(&mut self, key: &'static str, number: Option<i64>) {
-        if let Some(number) = number {
-            self.integer(key, number);
+    /// A number of which so many digits stand after the point; those at the end that are zero are left out.
+    fn optional_decimal(&mut self, key: &'static str, number: Option<i64>, decimals: u32) {
+        let Some(number) = number else { return };
+        let unit = 10_i64.saturating_pow(decimals);
+        self.integer(key, number / unit);
+        let mut rest = (number % unit).unsigned_abs();
+        let mut digit = unit.unsigned_abs() / 10;
+        if rest > 0 {
+            self.bytes.push(b'.');
+        }
+        while rest > 0 {
+            push_integer(&mut self.bytes, i64::try_from(rest / digit).unwrap_or(0));
+            rest %= digit;
+            digit /= 10;
         }
     }
 
@@ -333,6 +344,22 @@ mod tests {
                 r#""source":{"topic":"forbear.intents","partition":3,"offset":81723}}"#
             )
         );
+    }
+
+    #[test]
+    fn points_and_money_are_told_with_their_decimals() {
+        let told = |reason, count, limit| {
+            let mut judgement = suppressed_by_a_cap();
+            let block = &mut judgement.blocked_by[0];
+            (block.reason, block.count, block.limit) = (reason, Some(count), Some(limit));
+            let record = of_judgement(&topics(), &stamp(&[]), &source().decision(0), &intent(), &judgement);
+            let text = text(record);
+            let told = text.split_once("\"channel\":\"email\",\"count\":").unwrap().1;
+            told.split_once(",\"window_start\"").unwrap().0.to_owned()
+        };
+        assert_eq!(told(Reason::Pressure, 12_500_000, 12_000_000), r#"12.5,"limit":12"#);
+        assert_eq!(told(Reason::Spend, 1, 1_100_010), r#"0.000001,"limit":1.10001"#);
+        assert_eq!(told(Reason::BackOff, 12, 5), r#"12,"limit":5"#);
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub mod headers;
 pub mod reroute;
 pub mod step;
 
+#[cfg(test)]
+mod conformance;
+
 #[cfg(doc)]
 use crate::commit::log::Outgoing;
 use crate::customer::DecisionCoordinates;

@@ -12,14 +12,15 @@ use super::headers::verdict_record;
 use super::{Received, SourceCoordinates, Stamp, TopicNames, decision};
 use crate::commit::log::Outgoing;
 use crate::customer::{
-    Contact, ContactState, Customer, DecisionCoordinates, LoadError, Released, Waiting, WaitingBody, apply,
-    endpoint_hash, id_hash,
+    CapacityUse, Contact, ContactState, Customer, DecisionCoordinates, LoadError, Released, Waiting, WaitingBody,
+    apply, endpoint_hash, id_hash,
 };
-use crate::message::{EngagementEvent, Intent, Name};
+use crate::message::{EngagementEvent, EventKind, Intent, Name};
 use crate::policy::judge::{Situation, judge};
 use crate::policy::judgement::{Judgement, Reason, Verdict};
 use crate::policy::model::{Policy, ReleaseCause};
 use crate::policy::order::Place;
+use crate::policy::rules::capacity::note_approval;
 use waiting::{bound_the_queue, with_record};
 
 /// What all steps of one task in one batch share.
@@ -29,7 +30,7 @@ pub struct StepContext<'a> {
     pub topics: &'a TopicNames,
     pub stamp: Stamp<'a>,
     pub partition_count: i32,
-    /// As for arrivals; a waiting intent was within it.
+    /// For arrivals. A waiting intent was within it when it came.
     pub max_intent_bytes: usize,
 }
 
@@ -47,6 +48,8 @@ pub struct Effects {
     pub outgoing: Vec<Outgoing>,
     /// For the metrics.
     pub counted: Vec<Counted>,
+    /// What the partition has used of the capacities: put in before a step, with what the step used when it ends.
+    pub capacity: CapacityUse,
 }
 
 /// One verdict, as it is counted.
@@ -107,6 +110,7 @@ pub fn arrival<E>(
     let situation = Situation {
         first_deferred_ms: None,
         partition_count: context.partition_count,
+        capacity: &effects.capacity,
     };
     let judgement = judge(context.policy, customer, arrival.intent, now_ms, &situation);
     if judgement.verdict != Verdict::Deferred {
@@ -195,6 +199,9 @@ pub fn engagement<E>(
         event.intent_id.as_deref(),
         effects,
     );
+    if applied.changed && matches!(event.kind, EventKind::ContactedElsewhere | EventKind::Delivered) {
+        wake_what_needs_a_contact(context, customer);
+    }
     let Some(cancelled) = applied.cancelled_waiting else {
         return Ok(());
     };
@@ -233,6 +240,7 @@ fn judge_again(
     let situation = Situation {
         first_deferred_ms: waiting.first_deferred_ms,
         partition_count: context.partition_count,
+        capacity: &effects.capacity,
     };
     let judgement = judge(
         context.policy,
@@ -362,7 +370,10 @@ impl Subject<'_> {
         customer.remove_waiting(&self.decision);
         let intent_hash = id_hash(&self.intent.intent_id);
         if judgement.verdict == Verdict::Approved {
-            customer.reserve(self.contact(judgement, intent_hash, now_ms), now_ms, context.policy);
+            let contact = self.contact(judgement, intent_hash, now_ms);
+            note_approval(context.policy, &customer.profile, &contact, &mut effects.capacity);
+            customer.reserve(contact, now_ms, context.policy);
+            wake_what_needs_a_contact(context, customer);
         }
         let remember_ms = context.policy.remember_intents_ms;
         customer.remember(intent_hash, now_ms, self.decision.clone(), remember_ms);
@@ -418,6 +429,13 @@ impl Subject<'_> {
             created_at_ms: place.created_at_ms,
             intent_id: place.intent_id,
         }
+    }
+}
+
+/// A contact was made: what waits for one is looked at again.
+fn wake_what_needs_a_contact(context: &StepContext, customer: &mut Customer) {
+    if context.policy.rules.iter().any(|rule| rule.kind.a_contact_may_free()) {
+        customer.retime_what_waits_for_events(context.stamp.decided_at_ms);
     }
 }
 

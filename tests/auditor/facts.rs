@@ -70,6 +70,11 @@ pub enum RuleTest {
         zone: Zone,
         spans: Vec<Span>,
     },
+    /// Of all customers together.
+    Capacity {
+        limit: usize,
+        window_ms: i64,
+    },
     /// A kind that is only known by name: `cool-off`, …
     Other {
         kind: &'static str,
@@ -83,6 +88,7 @@ impl RuleTest {
             Self::Cap { .. } => "cap",
             Self::Gap { .. } => "gap",
             Self::Quiet { .. } | Self::Open { .. } => "quiet-hours",
+            Self::Capacity { .. } => "capacity",
             Self::Other { kind } => kind,
         }
     }

@@ -205,7 +205,7 @@ fn broken(
             (held > 0).then_some(held)
         }
         RuleTest::Quiet { .. } | RuleTest::Open { .. } => rule.test.quiet_at(now_ms, zones).then_some(0),
-        RuleTest::Other { .. } => None,
+        RuleTest::Capacity { .. } | RuleTest::Other { .. } => None,
     }
 }
 

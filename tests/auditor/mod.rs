@@ -7,6 +7,7 @@
 //! A violation names promises and coordinates, never the content of a record.
 #![allow(dead_code)]
 
+mod capacity;
 mod consent;
 pub mod facts;
 mod ledger;
@@ -99,6 +100,7 @@ pub fn audit(input: &AuditInput) -> Vec<Violation> {
     outcome::check(&evidence, &mut findings);
     consent::check(&evidence, &mut findings);
     ledger::check(&evidence, &mut findings);
+    capacity::check(&evidence, &mut findings);
     let mut violations = findings.violations;
     violations.sort();
     violations

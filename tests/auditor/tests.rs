@@ -477,6 +477,39 @@ fn a_third_contact_in_a_week_of_two_is_found() {
 }
 
 #[test]
+fn one_more_than_the_share_of_a_capacity_is_found_whoever_it_is_sent_to() {
+    let with_a_gateway = || {
+        let mut world = World::new();
+        let policy = world.input.policies.get_mut(LABEL).expect("the policy");
+        policy.rules = vec![RuleFacts {
+            id: "gateway".into(),
+            governs: Scope::default(),
+            counts: None,
+            per: Vec::new(),
+            test: RuleTest::Capacity {
+                limit: 3,
+                window_ms: 5 * HOUR_MS,
+            },
+        }];
+        world
+    };
+    let mut within = with_a_gateway();
+    for id in ["a", "b", "d", "f"] {
+        let source = within.intent(id);
+        within.approve(source);
+        within.hours(2);
+    }
+    within.is_clean();
+    let mut beyond = with_a_gateway();
+    for id in ["a", "b", "d", "f"] {
+        let source = beyond.intent(id);
+        beyond.approve(source);
+        beyond.hours(1);
+    }
+    beyond.catches("P3", "against the capacity gateway (3 used)");
+}
+
+#[test]
 fn a_contact_made_elsewhere_counts_and_one_given_back_does_not() {
     let mut elsewhere = World::new();
     elsewhere.event(

@@ -76,6 +76,12 @@ pub struct Broker {
     producers: Vec<Transactional>,
     producer_ids: BTreeMap<String, u64>,
     committed: BTreeMap<(String, i32), Committed>,
+    committed_at_ms: BTreeMap<(String, i32), i64>,
+    /// Partitions that nobody leads: nothing is written, read or asked there.
+    pub leaderless: BTreeSet<(String, i32)>,
+    /// How long the committed offsets of a stable group are kept for topics that it does not subscribe to, and the topic
+    /// that it does.
+    pub offset_retention: Option<(i64, String)>,
     /// Requests that were sent and have not arrived.
     late_ends: Vec<(ProducerIdentity, bool)>,
 }
@@ -91,6 +97,9 @@ impl Broker {
             producers: Vec::new(),
             producer_ids: BTreeMap::new(),
             committed: BTreeMap::new(),
+            committed_at_ms: BTreeMap::new(),
+            leaderless: BTreeSet::new(),
+            offset_retention: None,
             late_ends: Vec::new(),
         }
     }
@@ -140,6 +149,23 @@ impl Broker {
         }
         let now_ms = self.now_ms;
         self.group.expire(now_ms);
+        self.expire_offsets();
+    }
+
+    /// By the time of each offset's own commit, as long as members are there.
+    fn expire_offsets(&mut self) {
+        let Some((retention_ms, subscribed)) = &self.offset_retention else {
+            return;
+        };
+        if !self.group.is_settled() {
+            return;
+        }
+        let now_ms = self.now_ms;
+        let ats = &self.committed_at_ms;
+        self.committed.retain(|place, _| {
+            let at_ms = ats.get(place).copied().unwrap_or(now_ms);
+            place.0 == *subscribed || now_ms - at_ms < *retention_ms
+        });
     }
 
     fn has_markers(&self, index: usize) -> bool {
@@ -166,6 +192,7 @@ impl Broker {
             }
             Some(Marker::Offsets(offsets)) if commit => {
                 for (topic, partition, offset) in offsets {
+                    self.committed_at_ms.insert((topic.clone(), partition), self.now_ms);
                     self.committed.insert((topic, partition), offset);
                 }
             }

@@ -45,6 +45,8 @@ pub struct Shared {
     pub mishaps: BTreeMap<&'static str, u64>,
     /// What retention took before it was committed past: topic, partition, offset.
     pub lost: BTreeSet<(String, i32, i64)>,
+    /// Reading a key that holds these bytes panics, so many times: a fault in the code that looks at it.
+    pub panics: Option<(Vec<u8>, u32)>,
     /// Verdicts that were in the log before the text of their policy.
     pub untold_policies: BTreeSet<String>,
 }
@@ -64,6 +66,7 @@ impl Cluster {
             mishaps: BTreeMap::new(),
             lost: BTreeSet::new(),
             untold_policies: BTreeSet::new(),
+            panics: None,
         };
         Self(Arc::new(Mutex::new(shared)))
     }
@@ -241,6 +244,17 @@ impl Connection {
             true => Err("no space left on the device".into()),
             false => Ok(()),
         }
+    }
+
+    /// Whether reading this key is to panic this time.
+    pub fn panics_on(&self, key: &[u8]) -> bool {
+        let mut shared = self.cluster.lock();
+        let Some((bytes, left)) = &mut shared.panics else {
+            return false;
+        };
+        let hit = *left > 0 && key.windows(bytes.len()).any(|part| part == bytes);
+        *left -= u32::from(hit);
+        hit
     }
 
     pub fn topic(&self, index: TopicIndex) -> &str {

@@ -8,7 +8,7 @@ use forbear::intake::source::{
     Committed, InputKind, Polled, Record, Source, SourceError, SourceEvent, StartAt, TopicIndex,
 };
 use rand::Rng;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Where the reading of one partition of one topic stands.
@@ -36,6 +36,8 @@ pub struct SimulatedSource {
     member: Option<u64>,
     /// Positions in the order of the inputs; none: held and not started.
     held: BTreeMap<i32, Option<Vec<Position>>>,
+    /// Started partitions of which no intents are fetched.
+    paused: BTreeSet<i32>,
     group: Option<Membership>,
     answering: Option<Notice>,
 }
@@ -46,6 +48,7 @@ impl SimulatedSource {
             to,
             member: None,
             held: BTreeMap::new(),
+            paused: BTreeSet::new(),
             group: None,
             answering: None,
         }
@@ -75,7 +78,8 @@ impl SimulatedSource {
         let mut places: Vec<(i32, TopicIndex)> = Vec::new();
         for (index, (_, kind)) in self.to.inputs.topics.iter().enumerate() {
             if (*kind == InputKind::Intents) == intents {
-                places.extend(self.held.keys().map(|partition| (*partition, index as TopicIndex)));
+                let fetched = self.held.keys().filter(|held| !intents || !self.paused.contains(held));
+                places.extend(fetched.map(|partition| (*partition, index as TopicIndex)));
             }
         }
         if !places.is_empty() {
@@ -87,6 +91,13 @@ impl SimulatedSource {
                 continue;
             };
             let position = &mut positions[usize::from(topic)];
+            if shared
+                .broker
+                .leaderless
+                .contains(&(self.to.topic(topic).to_owned(), number))
+            {
+                continue;
+            }
             let Some(log) = shared.broker.partition(self.to.topic(topic), number) else {
                 continue;
             };
@@ -250,6 +261,7 @@ impl Source for SimulatedSource {
             }));
         }
         *held = Some(started);
+        self.paused.remove(&partition);
         Ok(())
     }
 
@@ -273,15 +285,28 @@ impl Source for SimulatedSource {
         self.poll(true, into, most)
     }
 
-    fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<i64>, SourceError> {
+    fn ends(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Result<i64, String>>, SourceError> {
         self.to.ask()?;
         let mut shared = self.to.cluster.lock();
         let end = |(topic, partition): &(TopicIndex, i32)| {
-            let log = shared.broker.partition(self.to.topic(*topic), *partition);
-            log.map(|log| log.last_stable_offset())
+            let name = self.to.topic(*topic).to_owned();
+            if shared.broker.leaderless.contains(&(name.clone(), *partition)) {
+                return Ok(Err("it has no leader".to_owned()));
+            }
+            let log = shared.broker.partition(&name, *partition);
+            log.map(|log| Ok(log.high_watermark()))
                 .ok_or_else(|| SourceError::Fatal("no such partition".into()))
         };
         of.iter().map(end).collect()
+    }
+
+    fn pause_intents(&mut self, partition: i32, paused: bool) -> Result<(), SourceError> {
+        self.to.ask()?;
+        match paused {
+            true => self.paused.insert(partition),
+            false => self.paused.remove(&partition),
+        };
+        Ok(())
     }
 
     fn committed(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Option<Committed>>, SourceError> {

@@ -19,6 +19,8 @@ use std::rc::Rc;
 
 const REBALANCE_MS: i64 = 45_000;
 const HOUR_MS: i64 = 3_600_000;
+/// Less than passes at the end of a seed, more than twice the time after which the engine commits its positions again.
+const OFFSETS_KEPT_MS: i64 = 48 * HOUR_MS;
 const TOMBSTONE_MS: i64 = 24 * HOUR_MS;
 /// Turns that a calm cluster may take to come to rest.
 const PATIENCE: usize = 3000;
@@ -209,7 +211,10 @@ fn write<E: Engine>(
     let Some(topic) = topics.choose(random) else { return };
     let mut shared = fleet.cluster.lock();
     let now_ms = shared.broker.now_ms;
-    if let Some(identity) = external.filter(|_| append.intents) {
+    if shared.broker.leaderless.contains(&(topic.clone(), append.partition)) {
+        return;
+    }
+    if let Some(identity) = external.filter(|_| append.intents || !E::ONLY_THE_PROTOCOL) {
         // A transaction that the server has ended meanwhile takes no more records: the division loses them.
         let _ = shared.broker.produce(identity, topic, append.partition, append.data);
         return;
@@ -295,6 +300,16 @@ fn misfortune<E: Engine>(
             .lost
             .extend(lost.into_iter().map(|offset| (topic.clone(), partition, offset)));
     }
+    if random.random_bool(plan.leaderless)
+        && let Some(topic) = names.engagement.choose(random)
+    {
+        let mut shared = fleet.cluster.lock();
+        let place = (topic.clone(), partition);
+        if !shared.broker.leaderless.remove(&place) {
+            shared.broker.leaderless.insert(place);
+            *shared.mishaps.entry("leaderless").or_default() += 1;
+        }
+    }
     if random.random_bool(plan.clean) {
         fleet.cluster.lock().broker.compact_somewhere(TOMBSTONE_MS);
     }
@@ -310,7 +325,11 @@ fn settle<E: Engine>(fleet: &Rc<Fleet<E>>, names: &TopicNames, random: &mut ChaC
     fleet.clocks.iter().for_each(ProcessClock::set_right);
     let policy = random.random_range(0..fleet.policies.len());
     fleet.policy_of.iter().for_each(|of| of.set(policy));
-    let live_chances = std::mem::replace(&mut fleet.cluster.lock().chances, Chances::CALM);
+    let live_chances = {
+        let mut shared = fleet.cluster.lock();
+        shared.broker.leaderless.clear();
+        std::mem::replace(&mut shared.chances, Chances::CALM)
+    };
     for seat in &fleet.seats {
         match &mut *seat.state.borrow_mut() {
             State::Down { until_ms } => *until_ms = 0,
@@ -319,11 +338,20 @@ fn settle<E: Engine>(fleet: &Rc<Fleet<E>>, names: &TopicNames, random: &mut ChaC
         }
     }
     come_to_rest(fleet, names, 1_000)?;
+    // From here on the server forgets offsets of topics that nobody subscribes to, while nothing happens in most partitions.
+    let subscribed = fleet.inputs.topics[0].0.to_string();
+    if !E::ONLY_THE_PROTOCOL {
+        fleet.cluster.lock().broker.offset_retention = Some((OFFSETS_KEPT_MS, subscribed));
+    }
     let hours = policies::LONGEST_DEFERRAL_MS / HOUR_MS + 30;
     for _ in 0..hours {
         fleet.cluster.advance(HOUR_MS, &BTreeSet::new());
         come_to_rest(fleet, names, 50)?;
     }
+    // Whoever starts now has to find what it needs.
+    (0..fleet.disks.len()).for_each(|process| fleet.kill_process(process));
+    fleet.cluster.advance(60_000, &BTreeSet::new());
+    come_to_rest(fleet, names, 1_000)?;
     fleet.cluster.lock().chances = Chances {
         haste: 1.0,
         ..live_chances

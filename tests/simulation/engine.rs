@@ -10,6 +10,7 @@ use forbear::serve::metrics::{Bounds, Metrics};
 use forbear::serve::status::Status;
 use forbear::store::memory::{MemorySnapshot, MemoryStores};
 use forbear::task::clock::Clock;
+use forbear::task::partition::Stage;
 use forbear::task::worker::{self, PolicyHandle, Worker, WorkerSettings};
 use forbear::verdict::TopicNames;
 use std::sync::Arc;
@@ -41,12 +42,7 @@ impl Engine for Forbear {
     }
 
     fn start(&self, around: Surroundings, disk: &MemoryStores, policy: &Known) -> Box<dyn Running> {
-        Box::new(Starting {
-            around,
-            disk: disk.clone(),
-            policy: Arc::new(arc_swap::ArcSwap::new(compiled(policy))),
-            up: None,
-        })
+        Box::new(Starting::new(around, disk, compiled(policy)))
     }
 
     fn copy(&self, disk: &MemoryStores, partition: i32) -> Option<MemorySnapshot> {
@@ -75,14 +71,36 @@ fn compiled(policy: &Known) -> Arc<Policy> {
 type ForbearWorker = Worker<Connection, FaultyStores<MemoryStores>, SimulatedClock>;
 
 /// A worker that is made with its first turn: the making of it may fail like any other call.
-struct Starting {
+pub struct Starting {
     around: Surroundings,
     disk: MemoryStores,
     policy: PolicyHandle,
+    pub metrics: Arc<Metrics>,
+    pub status: Arc<Status>,
+    /// Other than the usual settings.
+    pub adjust: fn(&mut WorkerSettings),
     up: Option<ForbearWorker>,
 }
 
 impl Starting {
+    pub fn new(around: Surroundings, disk: &MemoryStores, policy: Arc<Policy>) -> Self {
+        let metrics = Metrics::new();
+        Self {
+            around,
+            disk: disk.clone(),
+            policy: Arc::new(arc_swap::ArcSwap::new(policy)),
+            status: Status::new(metrics.clone()),
+            metrics,
+            adjust: |_| (),
+            up: None,
+        }
+    }
+
+    /// Another policy from the next turn on.
+    pub fn replace_policy(&self, policy: Arc<Policy>) {
+        self.policy.store(policy);
+    }
+
     fn settings(&self) -> WorkerSettings {
         let mut drawn = 0_u8;
         let now_ms = self.around.cluster.now_ms();
@@ -107,6 +125,7 @@ impl Starting {
             commit_interval: Duration::from_secs(3600),
             idle_wait: Duration::ZERO,
             barrier_wait: Duration::from_millis(self.around.barrier_wait_ms),
+            renew_offsets_after_ms: 12 * 3_600_000,
             trusted_for_ms: 12 * 3_600_000,
             fresh_lineage: Box::new(move || {
                 drawn = drawn.wrapping_add(1);
@@ -122,19 +141,17 @@ impl Starting {
         if self.up.is_none() {
             // Whoever starts a process sees to its clock first: it is trusted as it stands.
             self.around.clock.set_right();
-            let metrics = Metrics::new();
-            let policy = self.policy.load_full();
-            let channels = policy.channels.iter().map(|channel| &*channel.name);
-            let bounds = Arc::new(Bounds::new([], channels));
+            let mut settings = self.settings();
+            (self.adjust)(&mut settings);
             let stores = FaultyStores::new(self.disk.clone(), self.around.connection.clone());
             let worker = Worker::new(
-                self.settings(),
+                settings,
                 self.around.connection.clone(),
                 stores,
                 SimulatedClock(self.around.cluster.clone(), self.around.clock.clone()),
                 self.policy.clone(),
-                metrics.worker(bounds),
-                Status::new(metrics),
+                self.metrics.worker(Arc::new(Bounds::default())),
+                self.status.clone(),
             )?;
             self.up = Some(worker);
         }
@@ -178,6 +195,11 @@ impl Running for Starting {
     }
 
     fn complaints(&self) -> Vec<String> {
+        let tasks = self.up.iter().flat_map(ForbearWorker::tasks);
+        let blocked = tasks.filter_map(|task| match &task.stage {
+            Stage::Blocked { reason, .. } => Some(format!("partition {} is blocked: {reason}", task.partition)),
+            _ => None,
+        });
         let running = self
             .up
             .iter()
@@ -197,6 +219,7 @@ impl Running for Starting {
                     .into_iter()
                     .map(|what| format!("partition {} {what}", task.partition))
             })
+            .chain(blocked)
             .collect()
     }
 }

@@ -289,6 +289,10 @@ impl PlainWorker {
             of.extend(running.iter().map(|number| (index as TopicIndex, *number)));
         }
         let ends = self.source()?.ends(&of)?;
+        let ends: Vec<i64> = ends
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .map_err(SourceError::Transient)?;
         let mut tries = 0;
         let mut taken = Vec::new();
         loop {

@@ -18,6 +18,8 @@ pub struct Plan {
     pub chances: Chances,
     pub mix: Mix,
     pub external: f64,
+    /// An engagement partition loses its leader, or gets one again.
+    pub leaderless: f64,
     pub kill: f64,
     pub freeze: f64,
     pub wipe: f64,
@@ -40,7 +42,7 @@ impl Plan {
     /// Nothing but what the commit protocol itself has to stand.
     pub fn keep_to_the_protocol(&mut self) {
         (self.loss, self.replace_policy, self.set_clock, self.mix.poison) = (0.0, 0.0, 0.0, 0.0);
-        (self.clock_skew_ms, self.barrier_wait_ms) = (0, 0);
+        (self.clock_skew_ms, self.barrier_wait_ms, self.leaderless) = (0, 0, 0.0);
     }
 
     pub fn draw(random: &mut ChaCha8Rng) -> Self {
@@ -63,6 +65,7 @@ impl Plan {
             poison: sometimes(0.05),
         };
         let (leaps, retention) = (sometimes(0.2), sometimes(0.2));
+        let leaderless = sometimes(0.1);
         let (loss, replace_policy, set_clock) = (sometimes(0.02), sometimes(0.1), sometimes(0.05));
         Self {
             partitions: random.random_range(1..=5),
@@ -78,6 +81,7 @@ impl Plan {
                 ..mix
             },
             external,
+            leaderless,
             kill,
             freeze,
             wipe,

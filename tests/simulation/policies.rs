@@ -69,11 +69,36 @@ rules:
     for: { class: marketing }
 "#;
 
+const SHARED: &str = r#"forbear: 1
+name: shared
+timezone: Europe/Lisbon
+defaults: { on-hit: suppress, class: marketing, max-defer: 1d, remember-intents: 35d }
+channels:
+  email: { consent: opt-out, pressure: 2 }
+  sms: { consent: opt-in, pressure: 3 }
+  push: { consent: opt-out }
+classes:
+  legal: { rank: 3, obeys: [suppression-list], counts: false }
+  service: { rank: 2, obeys: [suppression-list, consent, quiet-hours], counts: true }
+  marketing: { rank: 1, obeys: all, counts: true }
+responses: [clicked, replied]
+rules:
+  - { id: gateway, capacity: { limit: 9, window: 3h }, for: { class: marketing, channel: [email, push] }, on-hit: defer }
+  - { id: fading, pressure: { limit: 6, half-life: 2h }, for: { class: marketing }, on-hit: defer }
+  - { id: no-answer, back-off: { after: 2, gap: 2h, factor: 2, max: 1d }, for: { class: marketing }, on-hit: defer }
+  - id: mail-first
+    sequence: { only: { channel: push }, if: { channel: email }, within: 2d }
+    for: { class: marketing }
+    on-hit: defer
+  - { id: variety, mix: { of: { channel: email }, at-most: 60%, last: 5 }, on-hit: defer }
+"#;
+
 /// Every policy that a seed may draw.
 pub fn all() -> Vec<Known> {
     vec![
         known("deferring", DEFERRING, deferring()),
         known("strict", STRICT, strict()),
+        known("shared", SHARED, shared()),
     ]
 }
 
@@ -223,6 +248,22 @@ fn strict() -> PolicyFacts {
                 spans: night,
             },
         ),
+    ];
+    base("Europe/Lisbon", rules)
+}
+
+fn shared() -> PolicyFacts {
+    let gateway = RuleTest::Capacity {
+        limit: 9,
+        window_ms: 3 * HOUR_MS,
+    };
+    let other = |kind| RuleTest::Other { kind };
+    let rules = vec![
+        rule("gateway", on(&["email", "push"], marketing()), gateway),
+        rule("fading", marketing(), other("pressure")),
+        rule("no-answer", marketing(), other("back-off")),
+        rule("mail-first", marketing(), other("sequence")),
+        rule("variety", Scope::default(), other("mix")),
     ];
     base("Europe/Lisbon", rules)
 }

@@ -65,6 +65,7 @@ impl<S: Store> FaultyStore<S> {
 
 impl<S: Store> Store for FaultyStore<S> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        assert!(!self.to.panics_on(key), "a fault of ours");
         self.inner.get(key)
     }
 

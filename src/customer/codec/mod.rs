@@ -101,6 +101,13 @@ pub fn decode_erased(bytes: &[u8]) -> Result<(), CodecError> {
     whole(after_prefix(bytes)?, |reader| reader.record(|_| Ok(())))
 }
 
+/// The error that says so, where a later version wrote the value and this one must not read it; whatever else the value is.
+pub fn newer_format(value: &[u8]) -> Option<CodecError> {
+    after_prefix(value)
+        .err()
+        .filter(|error| matches!(error, CodecError::TooNew { .. }))
+}
+
 fn prefix(room: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(16 + room);
     bytes.extend_from_slice(&[FORMAT, OLDEST_READER]);

@@ -34,8 +34,12 @@ const QUESTION: ConsentQuestion<'static> = ConsentQuestion {
     division: Some("cards"),
 };
 
+const IN_FORCE: fn(&ConsentStatement) -> GrantForce = |_| GrantForce::InForce;
+const OVER: fn(&ConsentStatement) -> GrantForce = |_| GrantForce::Over;
+const NOT_COUNTED: fn(&ConsentStatement) -> GrantForce = |_| GrantForce::NotCounted;
+
 fn standing(customer: &Customer) -> &'static str {
-    match consent_standing(&customer.consents, &QUESTION, &|_| true) {
+    match consent_standing(&customer.consents, &QUESTION, &IN_FORCE) {
         ConsentStanding::Silent => "silent",
         ConsentStanding::Refused(_) => "refused",
         ConsentStanding::Granted(_) => "granted",
@@ -95,7 +99,7 @@ fn a_question_without_purpose_is_not_covered_by_a_statement_that_names_one() {
     };
     let refused = said(&["-email/promo/*@1"]);
     assert_eq!(
-        consent_standing(&refused.consents, &question, &|_| true),
+        consent_standing(&refused.consents, &question, &IN_FORCE),
         ConsentStanding::Silent
     );
 }
@@ -109,7 +113,7 @@ fn a_grant_that_expired_says_so_and_the_refusal_it_had_lifted_stands_again() {
         ..say("+email/*/*@2")
     };
     customer.state_consent(grant.clone());
-    let ended = |statements: &[ConsentStatement]| match consent_standing(statements, &QUESTION, &|_| false) {
+    let ended = |statements: &[ConsentStatement]| match consent_standing(statements, &QUESTION, &OVER) {
         ConsentStanding::Expired { refused, .. } => Some(refused),
         _ => None,
     };
@@ -117,11 +121,11 @@ fn a_grant_that_expired_says_so_and_the_refusal_it_had_lifted_stands_again() {
     let mut customer = said(&["-email/*/*@1"]);
     customer.state_consent(grant.clone());
     assert_eq!(
-        consent_standing(&customer.consents, &QUESTION, &|_| true),
+        consent_standing(&customer.consents, &QUESTION, &IN_FORCE),
         ConsentStanding::Granted(&grant)
     );
     assert_eq!(ended(&customer.consents), Some(true));
-    assert!(consent_standing(&customer.consents, &QUESTION, &|_| false).refuses());
+    assert!(consent_standing(&customer.consents, &QUESTION, &OVER).refuses());
 }
 
 #[test]
@@ -131,7 +135,10 @@ fn a_broader_grant_in_force_stands_in_for_a_specific_one_that_ended() {
         expires_at_ms: Some(5),
         ..say("+email/promo/*@2")
     });
-    let in_force = |grant: &ConsentStatement| grant.expires_at_ms.is_none();
+    let in_force = |grant: &ConsentStatement| match grant.expires_at_ms {
+        None => GrantForce::InForce,
+        Some(_) => GrantForce::Over,
+    };
     let standing = consent_standing(&customer.consents, &QUESTION, &in_force);
     assert_eq!(standing, ConsentStanding::Granted(&say("+email/*/*@1")));
 }
@@ -143,7 +150,30 @@ fn repeated_statements_take_no_room() {
         customer.state_consent(say(&format!("-email/*/*@{at}")));
         customer.state_consent(say(&format!("+email/*/*@{at}")));
     }
-    assert_eq!(customer.consents.len(), 1);
+    assert_eq!(
+        customer.consents.len(),
+        2,
+        "the last refusal, and the grant that lifts it"
+    );
+}
+
+#[test]
+fn a_refusal_outlives_the_grant_that_lifted_it_whatever_policy_says_later_how_long_that_lasts() {
+    let customer = said(&["-email/*/*@1", "+email/*/*@2"]);
+    assert_eq!(standing(&customer), "granted");
+    assert!(consent_standing(&customer.consents, &QUESTION, &OVER).refuses());
+}
+
+#[test]
+fn a_grant_that_does_not_count_is_no_grant_and_lifts_nothing() {
+    let standing = |statements: &[&str]| match consent_standing(&said(statements).consents, &QUESTION, &NOT_COUNTED) {
+        ConsentStanding::Silent => "silent",
+        ConsentStanding::Refused(_) => "refused",
+        ConsentStanding::Granted(_) => "granted",
+        ConsentStanding::Expired { .. } => "expired",
+    };
+    assert_eq!(standing(&["+email/*/*@1"]), "silent");
+    assert_eq!(standing(&["-email/*/*@1", "+email/*/*@2"]), "refused");
 }
 
 #[test]

@@ -168,29 +168,6 @@ fn events_inherit_the_fields_of_their_contact_and_their_own_go_before() {
 }
 
 #[test]
-fn an_event_from_the_future_is_taken_as_now() {
-    let mut customer = fresh();
-    applied(&mut customer, &event("e1", EventKind::ContactedElsewhere, i64::MAX));
-    applied(&mut customer, &event("e2", EventKind::Unsubscribed, i64::MAX));
-    assert_eq!(customer.contacts[0].at_ms, NOW_MS);
-    assert_eq!(customer.consents[0].occurred_at_ms, NOW_MS);
-    applied(&mut customer, &event("e3", EventKind::ContactedElsewhere, i64::MIN));
-    assert_eq!(customer.contacts.len(), 1, "older than ten years");
-}
-
-#[test]
-fn a_contact_made_elsewhere_stands_at_its_time_and_is_marketing_unless_it_says_otherwise() {
-    let mut customer = with_contact();
-    applied(
-        &mut customer,
-        &event("e1", EventKind::ContactedElsewhere, NOW_MS - 2 * DAY_MS),
-    );
-    let elsewhere = &customer.contacts[0];
-    assert_eq!((elsewhere.at_ms, &*elsewhere.class), (NOW_MS - 2 * DAY_MS, "marketing"));
-    assert_eq!(elsewhere.decision, None);
-}
-
-#[test]
 fn preferences_and_profile_replace_only_what_they_name() {
     let mut customer = fresh();
     customer.preferences.refused_topics = vec![name("news")];
@@ -256,39 +233,6 @@ fn preferences_that_do_not_fit_suppress_until_all_lists_are_set_again() {
         ..PreferenceChange::default()
     };
     assert!(!set("e3", all));
-}
-
-#[test]
-fn an_erased_customer_leaves_nothing_but_a_keyed_hash_and_learns_nothing() {
-    let mut values = Values::new();
-    let mut customer = full();
-    store(&mut customer, &mut values);
-    let erasure = applied(&mut customer, &event("x", EventKind::Erased, NOW_MS));
-    assert!(erasure.erased && erasure.retime && customer.next_due_ms() == Some(NOW_MS));
-    store(&mut customer, &mut values);
-    assert_eq!(values.len(), 3, "the queue still waits: head, its body, the hash");
-    let mut customer = load(&values);
-    assert_eq!(customer.standing, Standing::Erased);
-    assert!(customer.contacts.is_empty() && customer.events.is_empty() && customer.remembered.is_empty());
-    customer.remove_waiting(&coordinates(7));
-    store(&mut customer, &mut values);
-    assert_eq!(values.keys().collect::<Vec<_>>(), [&keys::erased_key(&SECRET, "c1")]);
-    let mut customer = load(&values);
-    assert!(!applied(&mut customer, &event("y", EventKind::ConsentGranted, NOW_MS)).changed);
-    customer.reserve(contact("i", "email", NOW_MS), NOW_MS, &TestPolicy);
-    customer.remember(1, NOW_MS, coordinates(1), DAY_MS);
-    assert_eq!(customer.standing, Standing::Erased);
-    assert!(store(&mut customer, &mut values).is_empty());
-}
-
-#[test]
-fn do_not_contact_keeps_the_record() {
-    let mut customer = with_contact();
-    applied(&mut customer, &event("e", EventKind::DoNotContact, NOW_MS));
-    assert_eq!(
-        (customer.standing, customer.contacts.len()),
-        (Standing::DoNotContact, 1)
-    );
 }
 
 proptest! {

@@ -1,9 +1,13 @@
 //! Tests of the room, by what they are about. Here: the smallest intents, contacts, events and policies.
 
 mod bytes;
+mod clocks;
 mod consent;
+mod erasure;
 mod events;
 mod ledger;
+mod reports;
+mod sizes;
 
 use crate::customer::facts::FactPolicy;
 use crate::customer::keys::ErasureSecret;

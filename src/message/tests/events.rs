@@ -142,6 +142,26 @@ fn profile_fields_that_are_not_named_stay_and_null_clears() {
 }
 
 #[test]
+fn somebody_may_have_been_a_customer_since_before_1970() {
+    let since = |text: &str| {
+        let event = event_with("profile_set", &format!("\"since\":\"{text}\""));
+        event.map(|event| event.profile.unwrap().since_ms.unwrap().unwrap())
+    };
+    assert_eq!(since("1969-12-31T23:59:59Z"), Ok(-1_000));
+    assert!(since("1931-07-01T00:00:00+01:00").unwrap() < -1_000_000_000_000);
+    let malformed = since("31-07-1931").unwrap_err();
+    assert_eq!(
+        malformed.detail,
+        "since: expected an RFC 3339 time in the years 0000 to 9999"
+    );
+    assert!(
+        event_with("opened", r#""expires_at":"1931-07-01T00:00:00Z""#).is_ok(),
+        "not read"
+    );
+    assert!(event(&MINIMAL_EVENT.replace("TYPE", "opened").replace("2026", "1931")).is_err());
+}
+
+#[test]
 fn a_bad_field_of_an_event_is_named_and_its_value_is_not() {
     for (kind, name, value) in [
         ("preferences_set", "max_per_week", "-1"),

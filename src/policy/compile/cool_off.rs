@@ -6,7 +6,6 @@ use crate::message::EventKind;
 use crate::policy::file::{Fields, Node, Value, scalar};
 use crate::policy::rules::{Block, CoolOff, Length, Trigger};
 use crate::policy::selector::Selector;
-use crate::policy::window::ZoneChoice;
 
 /// The rule of this kind.
 pub(super) fn cool_off(node: &Node, context: &mut Context<'_>) -> Option<CoolOff> {
@@ -25,9 +24,7 @@ pub(super) fn cool_off(node: &Node, context: &mut Context<'_>) -> Option<CoolOff
     let events = fields
         .take("events")
         .map_or(Some(Selector::default()), |node| selector::selector(node, context));
-    let zone = fields.take("timezone").map_or(Some(ZoneChoice::Company), |node| {
-        scalar::zone_choice(node, &mut context.findings)
-    });
+    let zone = window::zone_beside(&mut fields, context);
     fields.close(&mut context.findings);
     if within == Some(None) {
         return None;

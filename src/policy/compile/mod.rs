@@ -1,12 +1,22 @@
 //! From a policy file to the compiled [`Policy`]: every name is resolved, every expression checked, every mistake reported
 //! with its place, all of them at once. A policy exists only if there was no error.
 
+mod back_off;
+mod cap;
+mod capacity;
 mod channel;
 mod class;
 mod cool_off;
+mod holdout;
 mod later;
+mod limit;
+mod mix;
+mod pressure;
+mod redundant;
 mod rule;
 mod selector;
+mod sequence;
+mod spend;
 mod top;
 mod window;
 
@@ -14,11 +24,20 @@ mod window;
 mod tests;
 
 use super::condition::{Condition, Expression, Problem, Vocabulary};
-use super::file::{Diagnostic, Diagnostics, Findings, Node, Span, Value, tree};
+use super::file::document::ReadFile;
+use super::file::{Diagnostic, Diagnostics, Document, Findings, Node, Span, Value};
+use super::lint::lint;
 use super::model::Policy;
+use super::rules::Experiment;
 use crate::message::EventKind;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
+
+/// Keys that are read only to be refused.
+#[cfg(test)]
+pub(in crate::policy) fn refused_keys() -> Vec<&'static str> {
+    later::TOP_LEVEL.to_vec()
+}
 
 /// What the parts of a file need of each other while it is compiled.
 struct Context<'n> {
@@ -31,6 +50,7 @@ struct Context<'n> {
     channels: Vec<&'n str>,
     classes: Vec<&'n str>,
     rules: Vec<&'n str>,
+    experiments: Vec<Experiment>,
     calendars: Vec<Calendar<'n>>,
 }
 
@@ -43,30 +63,44 @@ struct Calendar<'n> {
 }
 
 impl Policy {
-    /// The policy of a file, with warnings; or everything that is wrong with it. Pure: `today_ms` is the only clock, and
+    /// The policy of a single file, with warnings; or everything that is wrong with it. Pure: `today_ms` is the only clock, and
     /// only decides whether something that is already over is warned about.
     pub fn load(bytes: &[u8], file_name: &str, today_ms: Option<i64>) -> Result<(Self, Diagnostics), Box<Diagnostics>> {
-        let mut findings = Findings::default();
-        let Some(source) = tree::decode(bytes, &mut findings) else {
-            return Err(Box::new(findings.into_diagnostics(file_name, "")));
-        };
-        let Some(root) = tree::parse(source, &mut findings) else {
-            return Err(Box::new(findings.into_diagnostics(file_name, source)));
-        };
+        let mut nothing_else = |_: &str| Err("a policy that is loaded by itself includes nothing".to_owned());
+        Self::load_with(bytes, file_name, today_ms, &mut nothing_else)
+    }
+
+    /// The same of a policy that may include other files, which `read` reads.
+    pub fn load_with(
+        bytes: &[u8],
+        file_name: &str,
+        today_ms: Option<i64>,
+        read: ReadFile,
+    ) -> Result<(Self, Diagnostics), Box<Diagnostics>> {
+        Self::compile(&Document::read(file_name, bytes, read)?, today_ms)
+    }
+
+    /// The same of a policy that was read.
+    pub fn compile(document: &Document, today_ms: Option<i64>) -> Result<(Self, Diagnostics), Box<Diagnostics>> {
         let mut context = Context {
-            findings,
-            source,
+            findings: Findings::default(),
+            source: document.sources.text(),
             today_ms,
             zone: TimeZone::UTC,
             week_start: Weekday::Monday,
             channels: Vec::new(),
             classes: Vec::new(),
             rules: Vec::new(),
+            experiments: Vec::new(),
             calendars: Vec::new(),
         };
-        let policy = top::policy(&root, bytes, &mut context);
+        let policy = top::policy(&document.root, document.text(), &mut context);
+        top::reviews(&document.reviews, &mut context);
         let has_errors = context.findings.has_errors();
-        let diagnostics = context.findings.into_diagnostics(file_name, source);
+        if let Some(policy) = policy.as_ref().filter(|_| !has_errors) {
+            lint(policy, &document.root, &mut context.findings);
+        }
+        let diagnostics = context.findings.into_diagnostics(&document.sources);
         match policy {
             Some(policy) if !has_errors => Ok((policy, diagnostics)),
             _ => Err(Box::new(diagnostics)),
@@ -107,6 +141,7 @@ impl Context<'_> {
         Vocabulary {
             channels: &self.channels,
             classes: &self.classes,
+            experiments: &self.experiments,
         }
     }
 

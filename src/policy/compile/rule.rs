@@ -1,12 +1,15 @@
 //! `rules:`.
 
 use super::top::Defaults;
-use super::{Context, class, cool_off, later, selector, window};
+use super::{
+    Context, back_off, cap, capacity, class, cool_off, holdout, mix, pressure, redundant, selector, sequence, spend,
+    window,
+};
 use crate::message::Name;
 use crate::policy::file::diagnostic::one_of;
-use crate::policy::file::{Diagnostic, Entry, Fields, Node, Value, scalar};
+use crate::policy::file::{Entry, Fields, Node, Span as Place, Value, scalar};
 use crate::policy::model::{OnHit, Rule};
-use crate::policy::rules::{Cap, Gap, Limit, LimitRow, Limits, RuleKind};
+use crate::policy::rules::{Gap, RuleKind};
 use crate::policy::selector::Selector;
 use crate::policy::window::{Polarity, ZoneChoice};
 use std::collections::HashSet;
@@ -22,8 +25,37 @@ const DEFER: OnHit = OnHit {
     defer: true,
     suppress: false,
 };
-const KINDS: &[&str] = &["cap", "gap", "cool-off", "send-window", "quiet-hours"];
-const LARGEST_LIMIT: i64 = 1_000_000_000;
+const KINDS: &[&str] = &[
+    "cap",
+    "gap",
+    "pressure",
+    "back-off",
+    "cool-off",
+    "redundant",
+    "sequence",
+    "mix",
+    "spend",
+    "send-window",
+    "quiet-hours",
+    "capacity",
+    "holdout",
+];
+/// Kinds whose limit conditions may choose.
+const LIMITED: &[&str] = &["cap", "pressure", "spend"];
+/// Kinds for which `counts` may say which contacts fill them.
+const COUNTING: &[&str] = &[
+    "cap",
+    "gap",
+    "pressure",
+    "back-off",
+    "redundant",
+    "sequence",
+    "mix",
+    "spend",
+    "capacity",
+];
+/// Kinds that look at no contact and no event of the customer: there is nothing to split.
+const UNSPLIT: &[&str] = &["send-window", "quiet-hours", "capacity", "holdout"];
 
 /// The rules, in the order of the file.
 pub(super) fn rules(node: &Node, defaults: &Defaults<'_>, context: &mut Context<'_>) -> Vec<Rule> {
@@ -37,10 +69,12 @@ pub(super) fn rules(node: &Node, defaults: &Defaults<'_>, context: &mut Context<
         return Vec::new();
     };
     let mut seen = HashSet::new();
-    items
+    let placed = items
         .iter()
-        .filter_map(|item| rule(item, defaults, &mut seen, context))
-        .collect()
+        .filter_map(|item| Some((rule(item, defaults, &mut seen, context)?, item.span)));
+    let placed: Vec<(Rule, Place)> = placed.collect();
+    sequence::refuse_cycles(&placed, context);
+    placed.into_iter().map(|(rule, _)| rule).collect()
 }
 
 fn rule<'n>(
@@ -69,21 +103,29 @@ fn rule<'n>(
         scalar::truth(node, "`shadow`", &mut context.findings)
     });
     let kind = the_kind(&mut fields, context).and_then(|entry| {
-        if entry.key != "cap" {
-            misplaced(limits, &entry.key, context);
+        let kind_name = entry.key.as_str();
+        if !LIMITED.contains(&kind_name) {
+            misplaced(limits, kind_name, context);
         }
-        if !matches!(entry.key.as_str(), "cap" | "gap") {
-            misplaced(counts_entry, &entry.key, context);
+        if !COUNTING.contains(&kind_name) {
+            misplaced(counts_entry, kind_name, context);
         }
-        if matches!(entry.key.as_str(), "send-window" | "quiet-hours") {
-            misplaced(per_entry, &entry.key, context);
+        if UNSPLIT.contains(&kind_name) {
+            misplaced(per_entry, kind_name, context);
         }
-        kind(entry, limits, context)
+        kind(entry, limits, context).map(|kind| (kind, entry.key_span))
     });
     fields.close(&mut context.findings);
-    let (kind, governs) = kind.zip(governs)?;
-    let counts_by_class = counts.is_none();
-    let counts = counts.unwrap_or_else(|| Some(selector::without_class(&governs)))?;
+    let ((kind, place), governs) = kind.zip(governs)?;
+    let (counts, counts_by_class) = match counts {
+        Some(counts) => (counts?, false),
+        None => default_counts(&kind, &governs),
+    };
+    if let RuleKind::Mix(mix) = &kind
+        && counts.is_within(&mix.of)
+    {
+        mix::only_its_own(place, context);
+    }
     let default_on_hit = if matches!(kind, RuleKind::SendWindow(_)) {
         DEFER
     } else {
@@ -135,14 +177,6 @@ fn id<'n>(node: &'n Node, seen: &mut HashSet<&'n str>, context: &mut Context<'_>
 /// The one key that says what the rule is.
 fn the_kind<'n>(fields: &mut Fields<'n>, context: &mut Context<'_>) -> Option<&'n Entry> {
     let mut written: Vec<&Entry> = KINDS.iter().filter_map(|kind| fields.take_entry(kind)).collect();
-    let mut later = Vec::new();
-    for kind in later::RULE_KINDS {
-        later.extend(fields.take_entry(kind));
-    }
-    for entry in &later {
-        context.not_yet(entry.key_span, &entry.key);
-    }
-    written.extend(later.iter().copied());
     written.sort_by_key(|entry| entry.key_span.start);
     match written.as_slice() {
         [] => {
@@ -155,7 +189,7 @@ fn the_kind<'n>(fields: &mut Fields<'n>, context: &mut Context<'_>) -> Option<&'
             );
             None
         }
-        [only] => KINDS.contains(&only.key.as_str()).then_some(*only),
+        [only] => Some(*only),
         [first, second, ..] => {
             let message = format!("a rule is one thing: `{}` and `{}` are two", first.key, second.key);
             context
@@ -175,10 +209,27 @@ fn misplaced(entry: Option<&Entry>, kind: &str, context: &mut Context<'_>) {
     }
 }
 
+/// Which contacts fill a rule that does not say, and whether the flag of their class decides as well.
+fn default_counts(kind: &RuleKind, governs: &Selector) -> (Selector, bool) {
+    match kind {
+        // It says itself which contacts it means; `for` says nothing about them.
+        RuleKind::Sequence(sequence) => (Selector::default(), !sequence.names_a_class()),
+        _ => (selector::without_class(governs), true),
+    }
+}
+
 fn kind(entry: &Entry, limits: Option<&Entry>, context: &mut Context<'_>) -> Option<RuleKind> {
     let node = &entry.value;
     match entry.key.as_str() {
-        "cap" => cap(node, limits, context).map(RuleKind::Cap),
+        "cap" => cap::cap(node, limits, context).map(RuleKind::Cap),
+        "pressure" => pressure::pressure(node, limits, context).map(RuleKind::Pressure),
+        "spend" => spend::spend(node, limits, context).map(RuleKind::Spend),
+        "back-off" => back_off::back_off(node, context).map(RuleKind::BackOff),
+        "redundant" => redundant::redundant(node, context).map(RuleKind::Redundant),
+        "sequence" => sequence::sequence(node, context).map(RuleKind::Sequence),
+        "mix" => mix::mix(node, context).map(RuleKind::Mix),
+        "capacity" => capacity::capacity(node, context).map(RuleKind::Capacity),
+        "holdout" => holdout::holdout(node, context).map(RuleKind::Holdout),
         "gap" => window::gap(node, context).map(|length| {
             RuleKind::Gap(Gap {
                 length,
@@ -189,92 +240,6 @@ fn kind(entry: &Entry, limits: Option<&Entry>, context: &mut Context<'_>) -> Opt
         "send-window" => window::send_window(node, Polarity::Open, context).map(RuleKind::SendWindow),
         "quiet-hours" => window::send_window(node, Polarity::Quiet, context).map(RuleKind::SendWindow),
         _ => None,
-    }
-}
-
-fn cap(node: &Node, limits: Option<&Entry>, context: &mut Context<'_>) -> Option<Cap> {
-    let mut fields = Fields::open(node, "`cap`", &mut context.findings)?;
-    let otherwise = fields
-        .require("limit", &mut context.findings)
-        .and_then(|node| limit(node, context));
-    let window = window::window(&mut fields, context);
-    let distinct = fields
-        .take("distinct")
-        .map(|node| selector::split_field(node, "`distinct`", context));
-    if let Some(inside) = fields.take_entry("limits") {
-        let label = "it stands beside `cap`, not in it";
-        context
-            .findings
-            .error("misplaced-key", inside.key_span, "`limits` does not belong here", label);
-    }
-    fields.close(&mut context.findings);
-    let rows = limits.map_or(Some(Vec::new()), |entry| limit_rows(&entry.value, context));
-    if distinct == Some(None) {
-        return None;
-    }
-    Some(Cap {
-        window: window?,
-        limits: Limits {
-            rows: rows?,
-            otherwise: otherwise?,
-        },
-        distinct: distinct.flatten(),
-    })
-}
-
-fn limit_rows(node: &Node, context: &mut Context<'_>) -> Option<Vec<LimitRow>> {
-    let Value::List(items) = &node.value else {
-        let message = format!("`limits` is a list, not {}", node.described());
-        context
-            .findings
-            .error("type", node.span, message, "expected `- { when: …, limit: … }`");
-        return None;
-    };
-    let rows: Vec<Option<LimitRow>> = items.iter().map(|item| limit_row(item, context)).collect();
-    rows.into_iter().collect()
-}
-
-fn limit_row(node: &Node, context: &mut Context<'_>) -> Option<LimitRow> {
-    let mut fields = Fields::open(node, "a row of `limits`", &mut context.findings)?;
-    let when = fields
-        .require("when", &mut context.findings)
-        .and_then(|node| context.condition(node));
-    let limit = fields
-        .require("limit", &mut context.findings)
-        .and_then(|node| limit(node, context));
-    fields.close(&mut context.findings);
-    let (when, limit) = when.zip(limit)?;
-    Some(LimitRow { when, limit })
-}
-
-/// A number, `unlimited`, or an integer expression.
-fn limit(node: &Node, context: &mut Context<'_>) -> Option<Limit> {
-    let text = scalar::text(node, "`limit`", &mut context.findings)?;
-    if text == "unlimited" {
-        return Some(Limit::Unlimited);
-    }
-    if scalar::looks_integer(text) {
-        let number = scalar::integer(node, "`limit`", 0..=LARGEST_LIMIT, &mut context.findings)?;
-        if number == 0 {
-            let message = "a limit of 0 blocks everything that the rule governs";
-            let diagnostic = Diagnostic::warning("limit-zero", node.span, message, "always a hit");
-            context
-                .findings
-                .push(diagnostic.help("to stop messages for a time, `stops` says who and why"));
-        }
-        return Some(Limit::Number(number));
-    }
-    let (expression, constant) = context.expression(node)?;
-    match constant {
-        Some(number) if !(0..=LARGEST_LIMIT).contains(&number) => {
-            let label = format!("expected 0 to {LARGEST_LIMIT}");
-            context
-                .findings
-                .error("value", node.span, format!("this limit is always {number}"), label);
-            None
-        }
-        Some(number) => Some(Limit::Number(number)),
-        None => Some(Limit::Expression(expression)),
     }
 }
 

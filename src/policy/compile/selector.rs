@@ -94,16 +94,8 @@ fn pattern(field: Field, node: &Node, context: &mut Context<'_>) -> Option<Patte
 
 /// The default of `counts`: the same selector, whatever the class, whose own flag decides.
 pub(super) fn without_class(selector: &Selector) -> Selector {
-    let terms = selector.terms.iter().filter(|term| !mentions_class(term)).cloned();
+    let terms = selector.terms.iter().filter(|term| !term.names_a_class()).cloned();
     Selector { terms: terms.collect() }
-}
-
-fn mentions_class(term: &Term) -> bool {
-    match term {
-        Term::AnyOf { field, .. } => *field == Field::Class,
-        Term::AllTags(_) => false,
-        Term::Not(inner) => inner.terms.iter().any(mentions_class),
-    }
 }
 
 /// `per:` and its like: fields of a message that a count is split by.

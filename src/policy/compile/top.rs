@@ -1,18 +1,20 @@
 //! The top level of the file, in the order in which its parts need each other: names first, then what mentions them.
 
-use super::{Calendar, Context, EVENTS, channel, class, later, rule, selector};
+use super::{Calendar, Context, channel, class, holdout, later, rule, selector};
 use crate::message::{EventKind, Name};
 use crate::policy::file::{Diagnostic, Fields, Node, Span as Place, Value, fields, scalar};
 use crate::policy::model::{Exception, OnHit, Policy, RuleIndex, Stop};
+use crate::policy::window::calendar;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 const DAY_MS: i64 = 86_400_000;
-const DEFAULT_RESPONSES: [EventKind; 4] = [
-    EventKind::Clicked,
-    EventKind::Replied,
-    EventKind::Converted,
-    EventKind::Opened,
+/// What may be a response, and all of it is by default. `declined` is an answer, and never one.
+const RESPONSES: &[(&str, EventKind)] = &[
+    ("clicked", EventKind::Clicked),
+    ("replied", EventKind::Replied),
+    ("converted", EventKind::Converted),
+    ("opened", EventKind::Opened),
 ];
 
 /// `defaults:`, with what the language says for the keys that are left out.
@@ -54,6 +56,10 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
     let classes = file.require("classes", &mut context.findings);
     let rules = file.take("rules");
     gather_names(channels, classes, rules, context);
+    context.experiments = file
+        .take("experiments")
+        .map(|node| holdout::experiments(node, context))
+        .unwrap_or_default();
     context.calendars = calendars(file.take("calendars"), context);
     let defaults = defaults(file.take("defaults"), context);
     let responses = responses(file.take("responses"), context);
@@ -66,8 +72,9 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
         .unwrap_or_default();
     let stops = stops(file.take("stops"), context);
     let exceptions = exceptions(file.take("exceptions"), context);
-    // Read by `forbear policy test`.
+    // Read by `forbear policy test`; what is included is merged before anything is compiled.
     file.take("tests");
+    file.take("include");
     let head = file.head();
     file.close(&mut context.findings);
     unused_calendars(context);
@@ -93,7 +100,24 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
         rules,
         stops,
         exceptions,
+        experiments: std::mem::take(&mut context.experiments),
     })
+}
+
+/// Included files that say until when they were looked into.
+pub(super) fn reviews(reviews: &[(Place, jiff::civil::Date)], context: &mut Context<'_>) {
+    for (place, date) in reviews {
+        let end_ms = date
+            .tomorrow()
+            .map_or(i64::MAX, |next| calendar::day_plus(next, 0, &context.zone));
+        if context.today_ms.is_some_and(|today_ms| end_ms <= today_ms) {
+            let message = format!("what is included here was good until {date}");
+            let label = "look whether its rules are still right, then move the date";
+            context
+                .findings
+                .push(Diagnostic::warning("over", *place, message, label));
+        }
+    }
 }
 
 /// Written, but as nothing: `include: []`.
@@ -193,12 +217,12 @@ fn default_class(defaults: &Defaults<'_>, head: Place, context: &mut Context<'_>
 
 fn responses(node: Option<&Node>, context: &mut Context<'_>) -> Vec<EventKind> {
     match node {
-        None => DEFAULT_RESPONSES.to_vec(),
+        None => RESPONSES.iter().map(|(_, kind)| *kind).collect(),
         Some(node) => {
             let findings = &mut context.findings;
             node.as_list()
                 .iter()
-                .filter_map(|item| scalar::word(item, "event", EVENTS, findings))
+                .filter_map(|item| scalar::word(item, "response", RESPONSES, findings))
                 .collect()
         }
     }

@@ -21,9 +21,7 @@ const MOST_DAYS: u32 = 3_660;
 /// `window`, and beside it `timezone` and `tumbling-from`.
 pub(super) fn window(fields: &mut Fields<'_>, context: &mut Context<'_>) -> Option<Window> {
     let node = fields.require("window", &mut context.findings);
-    let zone = fields.take("timezone").map_or(Some(ZoneChoice::Company), |node| {
-        scalar::zone_choice(node, &mut context.findings)
-    });
+    let zone = zone_beside(fields, context);
     let tumbling = fields.take("tumbling-from");
     let from = tumbling.map(|node| scalar::date(node, "`tumbling-from`", &mut context.findings));
     let shape = shape(node?, context)?;
@@ -44,6 +42,13 @@ pub(super) fn window(fields: &mut Fields<'_>, context: &mut Context<'_>) -> Opti
         shape,
         zone: zone?,
         week_start: context.week_start,
+    })
+}
+
+/// `timezone`, where the company's is the default.
+pub(super) fn zone_beside(fields: &mut Fields<'_>, context: &mut Context<'_>) -> Option<ZoneChoice> {
+    fields.take("timezone").map_or(Some(ZoneChoice::Company), |node| {
+        scalar::zone_choice(node, &mut context.findings)
     })
 }
 

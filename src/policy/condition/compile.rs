@@ -4,7 +4,8 @@
 
 use super::lower::{Lowering, Type};
 use super::program::{Computed, Node, Scope};
-use super::{Condition, ConditionError, Expression};
+use super::{Condition, ConditionError, Expression, Reads};
+use crate::policy::rules::Experiment;
 
 /// The longest expression, in bytes.
 const TEXT_BYTES: usize = 2_000;
@@ -16,6 +17,7 @@ const DEPTH: u16 = 32;
 pub struct Vocabulary<'a> {
     pub channels: &'a [&'a str],
     pub classes: &'a [&'a str],
+    pub experiments: &'a [Experiment],
 }
 
 /// What is wrong with an expression, and where in its text.
@@ -33,9 +35,9 @@ pub struct Problem {
 impl Condition {
     /// A condition from its text; beside it, its value if it does not depend on anything.
     pub fn compile(text: &str, vocabulary: Vocabulary<'_>) -> Result<(Self, Option<bool>), Vec<Problem>> {
-        let (node, time_dependent) = checked(text, vocabulary, Type::Truth)?;
+        let (node, reads) = checked(text, vocabulary, Type::Truth)?;
         let constant = node.truth(&Scope::new(None)).ok();
-        let condition = Self::new(text, time_dependent, move |facts| node.truth(&Scope::new(Some(facts))));
+        let condition = Self::reading(text, reads, move |facts| node.truth(&Scope::new(Some(facts))));
         Ok((condition, constant))
     }
 }
@@ -43,11 +45,9 @@ impl Condition {
 impl Expression {
     /// An integer expression from its text; beside it, its value if it does not depend on anything.
     pub fn compile(text: &str, vocabulary: Vocabulary<'_>) -> Result<(Self, Option<i64>), Vec<Problem>> {
-        let (node, time_dependent) = checked(text, vocabulary, Type::Int)?;
+        let (node, reads) = checked(text, vocabulary, Type::Int)?;
         let constant = whole(&node, &Scope::new(None)).ok();
-        let expression = Self::new(text, time_dependent, move |facts| {
-            whole(&node, &Scope::new(Some(facts)))
-        });
+        let expression = Self::reading(text, reads, move |facts| whole(&node, &Scope::new(Some(facts))));
         Ok((expression, constant))
     }
 }
@@ -61,7 +61,7 @@ fn whole<'a>(node: &'a Node, scope: &Scope<'a>) -> Result<i64, ConditionError> {
     }
 }
 
-fn checked(text: &str, vocabulary: Vocabulary<'_>, wanted: Type) -> Result<(Node, bool), Vec<Problem>> {
+fn checked(text: &str, vocabulary: Vocabulary<'_>, wanted: Type) -> Result<(Node, Reads), Vec<Problem>> {
     if text.len() > TEXT_BYTES {
         let message = format!("an expression of {} bytes", text.len());
         return Err(vec![whole_text(text, message, format!("at most {TEXT_BYTES} bytes"))]);
@@ -86,7 +86,7 @@ fn checked(text: &str, vocabulary: Vocabulary<'_>, wanted: Type) -> Result<(Node
     let mut lowering = Lowering::new(text, &places, vocabulary);
     let lowered = lowering.root(&expression, wanted);
     match lowered {
-        Some(node) if lowering.problems.is_empty() => Ok((node, lowering.time_dependent)),
+        Some(node) if lowering.problems.is_empty() => Ok((node, lowering.reads)),
         _ => Err(lowering.problems),
     }
 }

@@ -36,6 +36,8 @@ pub struct Derived {
     pub days_since_first_contact: Option<i64>,
     /// None: never responded.
     pub days_since_response: Option<i64>,
+    /// Whole points; 0 where no condition reads it.
+    pub fatigue: i64,
 }
 
 /// An expression that could not be evaluated: a hit, `policy_error`.
@@ -58,10 +60,26 @@ type Measure = std::sync::Arc<Compiled<i64>>;
 
 type Evaluate<T> = Box<dyn Fn(&Facts) -> Result<T, ConditionError> + Send + Sync>;
 
+/// What an expression reads that has to be computed, or that changes while nothing happens.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reads {
+    time_dependent: bool,
+    fatigue: bool,
+}
+
+impl Reads {
+    fn time(time_dependent: bool) -> Self {
+        Self {
+            time_dependent,
+            fatigue: false,
+        }
+    }
+}
+
 /// The function that an expression was compiled to.
 struct Compiled<T> {
     source: String,
-    time_dependent: bool,
+    reads: Reads,
     evaluate: Evaluate<T>,
 }
 
@@ -78,9 +96,17 @@ impl Condition {
         time_dependent: bool,
         evaluate: impl Fn(&Facts) -> Result<bool, ConditionError> + Send + Sync + 'static,
     ) -> Self {
+        Self::reading(source, Reads::time(time_dependent), evaluate)
+    }
+
+    fn reading(
+        source: impl Into<String>,
+        reads: Reads,
+        evaluate: impl Fn(&Facts) -> Result<bool, ConditionError> + Send + Sync + 'static,
+    ) -> Self {
         Self(std::sync::Arc::new(Compiled {
             source: source.into(),
-            time_dependent,
+            reads,
             evaluate: Box::new(evaluate),
         }))
     }
@@ -90,9 +116,15 @@ impl Condition {
         (self.0.evaluate)(facts)
     }
 
-    /// Whether its value can change while nothing happens: it reads `unanswered` or one of the `days_since_…`.
+    /// Whether its value can change while nothing happens: it reads `unanswered`, `fatigue` or one of the
+    /// `days_since_…`.
     pub fn depends_on_time(&self) -> bool {
-        self.0.time_dependent
+        self.0.reads.time_dependent
+    }
+
+    /// Whether it reads `customer.fatigue`.
+    pub fn reads_fatigue(&self) -> bool {
+        self.0.reads.fatigue
     }
 }
 
@@ -103,9 +135,17 @@ impl Expression {
         time_dependent: bool,
         evaluate: impl Fn(&Facts) -> Result<i64, ConditionError> + Send + Sync + 'static,
     ) -> Self {
+        Self::reading(source, Reads::time(time_dependent), evaluate)
+    }
+
+    fn reading(
+        source: impl Into<String>,
+        reads: Reads,
+        evaluate: impl Fn(&Facts) -> Result<i64, ConditionError> + Send + Sync + 'static,
+    ) -> Self {
         Self(std::sync::Arc::new(Compiled {
             source: source.into(),
-            time_dependent,
+            reads,
             evaluate: Box::new(evaluate),
         }))
     }
@@ -117,6 +157,11 @@ impl Expression {
 
     /// Whether its value can change while nothing happens.
     pub fn depends_on_time(&self) -> bool {
-        self.0.time_dependent
+        self.0.reads.time_dependent
+    }
+
+    /// Whether it reads `customer.fatigue`.
+    pub fn reads_fatigue(&self) -> bool {
+        self.0.reads.fatigue
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{ConditionError, Facts};
 use crate::message::{AttributeValue, Name};
+use crate::policy::rules::Experiment;
 use std::cmp::Ordering;
 
 /// How many macros may be nested.
@@ -33,6 +34,7 @@ pub(super) enum Read {
     Unanswered,
     DaysSinceFirstContact,
     DaysSinceResponse,
+    Fatigue,
 }
 
 /// An expression.
@@ -48,6 +50,8 @@ pub(super) enum Node {
     Attribute(Name),
     HasAttribute(Name),
     UnansweredBy(Box<Node>),
+    /// The customer's arm in the experiment; empty where it has none for the customer.
+    Arm(Box<Experiment>),
     /// The element that a macro has reached.
     Variable(usize),
     Not(Box<Node>),
@@ -150,6 +154,10 @@ impl Node {
             Self::Has(read) => Computed::Truth(read.is_there(scope.facts()?)),
             Self::Attribute(name) => attribute(scope.facts()?, name)?,
             Self::HasAttribute(name) => Computed::Truth(attribute(scope.facts()?, name).is_ok()),
+            Self::Arm(experiment) => {
+                let arm = experiment.arm(&scope.facts()?.customer.id);
+                Computed::Text(arm.map_or("", |name| name))
+            }
             Self::UnansweredBy(channel) => unanswered_by(scope.facts()?, channel.text(scope)?),
             Self::Variable(slot) => scope.variables.get(*slot).copied().ok_or(failed("variable"))?,
             Self::Not(inner) => Computed::Truth(!inner.truth(scope)?),
@@ -305,6 +313,7 @@ impl Read {
             Self::Unanswered => Computed::Int(facts.derived.unanswered),
             Self::DaysSinceFirstContact => Computed::Int(facts.derived.days_since_first_contact.unwrap_or(0)),
             Self::DaysSinceResponse => Computed::Int(facts.derived.days_since_response.unwrap_or(NEVER_DAYS)),
+            Self::Fatigue => Computed::Int(facts.derived.fatigue),
         }
     }
 
@@ -322,9 +331,13 @@ impl Read {
             Self::Jurisdiction => facts.customer.profile.jurisdiction.is_some(),
             Self::DaysSinceFirstContact => facts.derived.days_since_first_contact.is_some(),
             Self::DaysSinceResponse => facts.derived.days_since_response.is_some(),
-            Self::Channel | Self::Division | Self::Class | Self::MessageType | Self::Priority | Self::Unanswered => {
-                true
-            }
+            Self::Channel
+            | Self::Division
+            | Self::Class
+            | Self::MessageType
+            | Self::Priority
+            | Self::Unanswered
+            | Self::Fatigue => true,
         }
     }
 }

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 const VOCABULARY: Vocabulary<'static> = Vocabulary {
     channels: &["email", "sms"],
     classes: &["marketing"],
+    experiments: &[],
 };
 
 /// Everything that a condition looks at, owned.
@@ -86,6 +87,7 @@ fn situation() -> Situation {
         unanswered_by: vec![("email".into(), 2)],
         days_since_first_contact: None,
         days_since_response: None,
+        fatigue: 4,
     };
     Situation {
         intent,
@@ -235,7 +237,18 @@ fn a_wrong_expression_is_refused_with_a_reason() {
         ),
         ("intent.tags == intent.tags", "a list stands alone", "`in`"),
         ("intent", "`intent` is not a value", "name a field"),
-        ("customer.fatigue > 3", "`customer.fatigue` is not supported yet", ""),
+        (
+            "customer.fatige > 3",
+            "unknown field of `customer`: `fatige`",
+            "did you mean `fatigue`?",
+        ),
+        (
+            r#"arm("tighter") == "a""#,
+            "unknown experiment `tighter`",
+            "expected nothing here",
+        ),
+        ("arm == 1", "`arm` is a function", ""),
+        ("arm(intent.offer) == \"a\"", "an experiment is named by a literal", ""),
         (
             "intent.tags.map(t, t) == []",
             "this macro is not supported",

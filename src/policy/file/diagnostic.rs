@@ -1,6 +1,7 @@
 //! What is wrong with a policy file, and where. Findings are collected, never returned at the first one: the owner of a
 //! file wants to see all of them at once.
 
+use super::sources::Sources;
 use std::fmt;
 
 /// More findings than this are counted, not kept: a broken file of a megabyte must not make a report of a gigabyte.
@@ -39,11 +40,10 @@ pub struct Diagnostic {
     pub suggestion: Option<String>,
 }
 
-/// The findings about one file, with the text that they point into.
+/// The findings about a policy, with the texts that they point into.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostics {
-    pub file: String,
-    pub source: String,
+    pub sources: Sources,
     pub items: Vec<Diagnostic>,
     /// How many more there were.
     pub left_out: usize,
@@ -61,6 +61,11 @@ impl Span {
     /// A span from its ends.
     pub fn new(start: usize, end: usize) -> Self {
         Self { start, end }
+    }
+
+    /// The same stretch where its text begins at an offset.
+    pub(super) fn moved(self, base: usize) -> Self {
+        Self::new(self.start + base, self.end + base)
     }
 }
 
@@ -142,13 +147,22 @@ impl Findings {
         self.errors > 0
     }
 
-    /// The findings in the order of the file, with the text that they point into.
-    pub fn into_diagnostics(mut self, file: &str, source: &str) -> Diagnostics {
+    /// Adds what was found in a text that begins at an offset.
+    pub(super) fn append(&mut self, other: Findings, base: usize) {
+        for mut item in other.items {
+            item.span = item.span.moved(base);
+            self.push(item);
+        }
+        self.left_out += other.left_out;
+        self.errors += other.left_out;
+    }
+
+    /// The findings in the order of the files, with the texts that they point into.
+    pub fn into_diagnostics(mut self, sources: &Sources) -> Diagnostics {
         self.items
             .sort_by_key(|item| (item.span.start, item.span.end, item.severity));
         Diagnostics {
-            file: file.to_owned(),
-            source: source.to_owned(),
+            sources: sources.clone(),
             items: self.items,
             left_out: self.left_out,
         }
@@ -163,24 +177,16 @@ impl Diagnostics {
             .filter(|item| item.severity == Severity::Error)
             .count()
     }
-
-    /// Line and column of an offset, both from 1; columns count characters.
-    pub fn position(&self, offset: usize) -> (usize, usize) {
-        let offset = floor_boundary(&self.source, offset);
-        let before = &self.source[..offset];
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (line, before[line_start..].chars().count() + 1)
-    }
 }
 
 /// One line for each finding: `file:line:column: message`.
 impl fmt::Display for Diagnostics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, item) in self.items.iter().enumerate() {
-            let (line, column) = self.position(item.span.start);
+            let place = self.sources.place(item.span.start);
             let separator = if index == 0 { "" } else { "\n" };
-            write!(formatter, "{separator}{}:{line}:{column}: {}", self.file, item.message)?;
+            let (file, line, column) = (place.file, place.line, place.column);
+            write!(formatter, "{separator}{file}:{line}:{column}: {}", item.message)?;
             if !item.label.is_empty() {
                 write!(formatter, " ({})", item.label)?;
             }

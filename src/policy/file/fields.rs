@@ -60,6 +60,8 @@ impl<'n> Fields<'n> {
 
     /// Refuses the keys that nobody asked for.
     pub fn close(self, findings: &mut Findings) {
+        #[cfg(test)]
+        asked::note(self.what, &self.asked);
         for entry in self
             .entries
             .iter()
@@ -90,5 +92,27 @@ pub fn entries<'n>(node: &'n Node, what: &str, findings: &mut Findings) -> &'n [
             findings.error("type", node.span, message, "expected `name: { … }`");
             &[]
         }
+    }
+}
+
+/// Which keys were asked for, by what the map was: the tables of the schema are compared with it.
+#[cfg(test)]
+pub mod asked {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    type Asked = BTreeMap<&'static str, BTreeSet<&'static str>>;
+
+    thread_local! {
+        static ASKED: RefCell<Asked> = RefCell::default();
+    }
+
+    pub fn note(what: &'static str, keys: &[&'static str]) {
+        ASKED.with_borrow_mut(|asked| asked.entry(what).or_default().extend(keys));
+    }
+
+    /// Everything since the last call.
+    pub fn take() -> Asked {
+        ASKED.take()
     }
 }

@@ -5,11 +5,16 @@
 //! number of nodes, aliases and the number of findings are bounded.
 
 pub mod diagnostic;
+pub mod document;
+pub mod emit;
 pub mod fields;
 pub mod render;
 pub mod scalar;
+pub mod sources;
 pub mod tree;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Findings, Severity, Span};
+pub use document::Document;
 pub use fields::Fields;
+pub use sources::Sources;
 pub use tree::{Entry, Node, Value, parse};

@@ -29,19 +29,19 @@ impl Diagnostics {
     }
 
     fn json(&self, item: &Diagnostic) -> serde_json::Value {
-        let (line, column) = self.position(item.span.start);
-        let (end_line, end_column) = self.position(item.span.end.max(item.span.start));
+        let start = self.sources.place(item.span.start);
+        let end = self.sources.place(item.span.end.max(item.span.start));
         let message = if item.label.is_empty() {
             item.message.clone()
         } else {
             format!("{}: {}", item.message, item.label)
         };
         serde_json::json!({
-            "file": self.file,
-            "line": line,
-            "column": column,
-            "end_line": end_line,
-            "end_column": end_column,
+            "file": start.file,
+            "line": start.line,
+            "column": start.column,
+            "end_line": end.line,
+            "end_column": end.column,
             "severity": severity_word(item.severity),
             "code": item.code,
             "message": message,
@@ -56,28 +56,26 @@ impl Diagnostics {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(item.message.as_str()).id(item.code);
-        let start = floor_boundary(&self.source, item.span.start);
-        let line_start = self.source[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = self.source[start..]
-            .find('\n')
-            .map_or(self.source.len(), |newline| start + newline);
-        let line = &self.source[line_start..line_end];
-        let (line_number, column) = self.position(start);
-        if line.len() > SHOWN_LINE_BYTES || self.source.is_empty() {
+        let text = self.sources.text();
+        let place = self.sources.place(item.span.start);
+        let (line_start, line_end) = self.sources.line(item.span.start);
+        let start = floor_boundary(text, item.span.start).clamp(line_start, line_end);
+        let line = &text[line_start..line_end];
+        if line.len() > SHOWN_LINE_BYTES || text.trim().is_empty() {
             let word = severity_word(item.severity);
-            let place = format!("{}:{line_number}:{column}", self.file);
+            let place = format!("{}:{}:{}", place.file, place.line, place.column);
             return format!("{word}[{}]: {}\n --> {place}: {}", item.code, item.message, item.label);
         }
         // Only the first line of the marked text is marked: the place counts, not the extent.
-        let end = floor_boundary(&self.source, item.span.end).clamp(start, line_end);
+        let end = floor_boundary(text, item.span.end).clamp(start, line_end);
         let marked = start - line_start..end - line_start;
         let mut annotation = AnnotationKind::Primary.span(marked);
         if !item.label.is_empty() {
             annotation = annotation.label(item.label.as_str());
         }
         let snippet = Snippet::source(line)
-            .path(self.file.as_str())
-            .line_start(line_number)
+            .path(place.file)
+            .line_start(place.line)
             .annotation(annotation);
         let mut group = Group::with_title(title).element(snippet);
         if let Some(help) = &item.help {

@@ -86,6 +86,25 @@ pub fn decimal(node: &Node, what: &str, digits: usize, findings: &mut Findings) 
     parsed
 }
 
+/// A share from nothing to all, `2`, `0.5` or `70%`, in hundredths of a percent.
+pub fn percent(node: &Node, what: &str, findings: &mut Findings) -> Option<i64> {
+    let written = node
+        .text()
+        .map(|text| text.strip_suffix('%').unwrap_or(text).trim_end());
+    let parsed = written
+        .and_then(|text| fixed_point(text, 2))
+        .filter(|share| *share <= 10_000);
+    if parsed.is_none() {
+        wrong(
+            node,
+            what,
+            "a percentage from 0 to 100, with at most 2 digits after the point",
+            findings,
+        );
+    }
+    parsed
+}
+
 fn fixed_point(text: &str, digits: usize) -> Option<i64> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());

@@ -13,7 +13,7 @@ pub const FILE_BYTES: usize = 1024 * 1024;
 /// Levels of maps and lists.
 const DEPTH: usize = 64;
 /// Nodes of the tree, aliases unfolded.
-const NODES: usize = 200_000;
+pub(super) const NODES: usize = 200_000;
 
 /// A value of the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +68,45 @@ impl Node {
         }
     }
 
+    /// A map of entries that were read elsewhere.
+    pub fn map(span: Span, entries: Vec<Entry>) -> Self {
+        let size = 1 + entries.iter().map(|entry| entry.value.size).sum::<usize>();
+        let value = Value::Map(entries);
+        Self { span, value, size }
+    }
+
+    /// A list of nodes that were read elsewhere.
+    pub fn list(span: Span, items: Vec<Node>) -> Self {
+        let size = 1 + items.iter().map(|item| item.size).sum::<usize>();
+        let value = Value::List(items);
+        Self { span, value, size }
+    }
+
+    /// How many nodes it is, aliases unfolded.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The entries of a map; anything else has none.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    fn shift(&mut self, base: usize) {
+        self.span = self.span.moved(base);
+        match &mut self.value {
+            Value::Scalar { .. } => {}
+            Value::List(items) => items.iter_mut().for_each(|item| item.shift(base)),
+            Value::Map(entries) => entries.iter_mut().for_each(|entry| {
+                entry.key_span = entry.key_span.moved(base);
+                entry.value.shift(base);
+            }),
+        }
+    }
+
     /// The elements of a list; anything else is a list of one.
     pub fn as_list(&self) -> &[Node] {
         match &self.value {
@@ -77,15 +116,22 @@ impl Node {
     }
 }
 
-/// The tree of a file. `None`: there is none, and the findings say why.
-pub fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
-    match Builder::new(text, findings).build() {
-        Ok(node) => Some(node),
+/// The tree of a file whose text begins at the offset `base`. `None`: there is none, and the findings say why.
+pub fn parse(text: &str, base: usize, findings: &mut Findings) -> Option<Node> {
+    let mut own = Findings::default();
+    let built = Builder::new(text, &mut own).build();
+    let node = match built {
+        Ok(mut node) => {
+            node.shift(base);
+            Some(node)
+        }
         Err(diagnostic) => {
-            findings.push(*diagnostic);
+            own.push(*diagnostic);
             None
         }
-    }
+    };
+    findings.append(own, base);
+    node
 }
 
 /// The text of a file, if it is text that YAML can be in.

@@ -2,7 +2,8 @@
 
 use super::case::{Case, Hit};
 use crate::customer::{
-    ConsentQuestion, ConsentStanding, ConsentStatement, Standing, Suppression, consent_standing, endpoint_hash,
+    ConsentQuestion, ConsentStanding, ConsentStatement, GrantForce, Standing, Suppression, consent_standing,
+    endpoint_hash,
 };
 use crate::message::{Basis, Name};
 use crate::policy::condition::ConditionError;
@@ -121,8 +122,8 @@ fn refusal(clause: Option<&ConsentClause>, view: &View) -> Option<Reason> {
         purpose: view.subject.intent.category.as_deref(),
         division: Some(&view.subject.intent.division),
     };
-    let in_force = |grant: &ConsentStatement| is_in_force(grant, clause, view);
-    let standing = consent_standing(&view.customer.consents, &question, &in_force);
+    let force = |grant: &ConsentStatement| force(grant, clause, view);
+    let standing = consent_standing(&view.customer.consents, &question, &force);
     let allowed = match clause.map(|clause| clause.mode) {
         Some(ConsentMode::OptOut) => !standing.refuses(),
         Some(ConsentMode::OptIn) | None => matches!(standing, ConsentStanding::Granted(_)),
@@ -134,16 +135,20 @@ fn refusal(clause: Option<&ConsentClause>, view: &View) -> Option<Reason> {
     }
 }
 
-fn is_in_force(grant: &ConsentStatement, clause: Option<&ConsentClause>, view: &View) -> bool {
-    if grant.expires_at_ms.is_some_and(|expires_ms| expires_ms <= view.at_ms) {
-        return false;
-    }
+/// What a grant is worth: until the earlier of its `expires_at` and of what its basis lasts. A basis that a table does not
+/// name does not count; but what the customer said expressly is implied by nothing, and needs no row.
+fn force(grant: &ConsentStatement, clause: Option<&ConsentClause>, view: &View) -> GrantForce {
     let implied = clause.map_or(&[][..], |clause| clause.implied.as_slice());
     let basis = grant.basis.unwrap_or(Basis::Express);
-    match implied.iter().find(|(named, _)| *named == basis) {
-        Some((_, lasts)) => lasts.after(grant.occurred_at_ms, &view.policy.zone) > view.at_ms,
-        // What the customer said expressly is not implied by anything, and needs no row.
-        None => implied.is_empty() || basis == Basis::Express,
+    let row = implied.iter().find(|(named, _)| *named == basis);
+    if row.is_none() && !implied.is_empty() && basis != Basis::Express {
+        return GrantForce::NotCounted;
+    }
+    let lasts_until_ms = row.map(|(_, lasts)| lasts.after(grant.occurred_at_ms, &view.policy.zone));
+    let mut ends = grant.expires_at_ms.into_iter().chain(lasts_until_ms);
+    match ends.all(|end_ms| end_ms > view.at_ms) {
+        true => GrantForce::InForce,
+        false => GrantForce::Over,
     }
 }
 

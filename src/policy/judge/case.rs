@@ -5,12 +5,12 @@
 
 use super::builtin;
 use super::zones::Zones;
-use crate::customer::Customer;
+use crate::customer::{CapacityUse, Customer};
 use crate::message::{Intent, Name};
 use crate::policy::condition::{ConditionError, Derived, Facts};
 use crate::policy::facts;
 use crate::policy::judgement::{Block, Reason};
-use crate::policy::model::{Class, OnHit, Policy, Rule};
+use crate::policy::model::{Class, Exception, OnHit, Policy, Rule};
 use crate::policy::rules::{RuleKind, RuleOutcome, SendWindow, View};
 use crate::policy::selector::JudgedIntent;
 
@@ -21,6 +21,8 @@ pub(super) struct Case<'a> {
     pub intent: &'a Intent,
     pub class: &'a Class,
     pub class_index: usize,
+    pub capacity: &'a CapacityUse,
+    pub partition_count: i32,
     pub zones: Zones<'a>,
 }
 
@@ -113,20 +115,51 @@ impl<'a> Case<'a> {
         ends.min()
     }
 
-    /// The next instant at which one of the windows that apply opens or closes.
-    pub fn next_window_change(&self, channel: &'a Name, at_ms: i64) -> Option<i64> {
-        let windows = self.windows(channel, at_ms);
-        let changes = windows.iter().flat_map(|window| {
-            let zones = self.zones.of(&window.zone).iter();
-            zones.filter_map(|zone| {
-                if window.schedule.is_open(at_ms, zone) {
-                    window.schedule.open_until(at_ms, zone)
-                } else {
-                    window.schedule.next_open(at_ms, zone)
+    /// The next instant after this one at which something that passes may begin to block though nothing happens: a window
+    /// closes, an exception ends, a contact counts as delivered at last.
+    pub fn may_block_from(&self, channel: &'a Name, at_ms: i64) -> Option<i64> {
+        let mut next_ms: Option<i64> = None;
+        let mut note = |instant_ms: i64| {
+            if instant_ms > at_ms {
+                next_ms = Some(next_ms.map_or(instant_ms, |earlier| earlier.min(instant_ms)));
+            }
+        };
+        self.policy
+            .exceptions
+            .iter()
+            .for_each(|exception| note(exception.until_ms));
+        self.with_view(channel, at_ms, |view| {
+            for rule in self.rules().filter(|rule| !rule.shadow) {
+                if self.governs(rule, view) == Ok(true) {
+                    let zones = self.zones.of(rule.kind.zone()).iter();
+                    let changes = zones.filter_map(|zone| rule.kind.may_block_from(rule, view, zone));
+                    changes.for_each(&mut note);
                 }
-            })
+            }
         });
-        changes.min()
+        next_ms
+    }
+
+    /// The groups of the customer: of each holdout that the intent is subject to, and of each experiment.
+    pub fn groups(&self, channel: &'a Name, at_ms: i64) -> Vec<(Name, Name)> {
+        let customer_id = &self.customer.id;
+        let experiments = self.policy.experiments.iter();
+        let mut groups: Vec<(Name, Name)> = experiments
+            .filter_map(|experiment| Some((experiment.id.clone(), experiment.arm(customer_id)?.clone())))
+            .collect();
+        if self.rules().any(|rule| matches!(rule.kind, RuleKind::Holdout(_))) {
+            self.with_view(channel, at_ms, |view| {
+                for rule in self.rules() {
+                    if let RuleKind::Holdout(holdout) = &rule.kind
+                        && self.governs(rule, view) == Ok(true)
+                    {
+                        groups.push((rule.id.clone(), Name::from(holdout.group(customer_id))));
+                    }
+                }
+            });
+        }
+        groups.sort_unstable();
+        groups
     }
 
     /// The next instant after this one at which what conditions read may change by itself.
@@ -140,7 +173,7 @@ impl<'a> Case<'a> {
         positions.filter_map(move |position| policy.rules.get(*position))
     }
 
-    fn with_view(&self, channel: &'a Name, at_ms: i64, then: impl FnOnce(&View)) {
+    pub(super) fn with_view(&self, channel: &'a Name, at_ms: i64, then: impl FnOnce(&View)) {
         let derived = if self.policy.depends_on_time() {
             facts::derived(self.policy, self.customer, at_ms)
         } else {
@@ -163,20 +196,23 @@ impl<'a> Case<'a> {
                 customer: self.customer,
                 derived: &derived,
             },
+            capacity: self.capacity,
+            partition_count: self.partition_count,
             at_ms,
         });
     }
 
     /// Whether the rule is there for this intent: selected, not guarded away, not lifted by an exception.
     fn governs(&self, rule: &Rule, view: &View) -> Result<bool, ConditionError> {
-        if !rule.governs.matches(&view.subject) || self.is_lifted(rule, view) {
+        if !rule.governs.matches(&view.subject) || self.lifted_by(rule, view).is_some() {
             return Ok(false);
         }
         rule.when.as_ref().map_or(Ok(true), |when| when.test(&view.facts))
     }
 
-    fn is_lifted(&self, rule: &Rule, view: &View) -> bool {
-        self.policy.exceptions.iter().any(|exception| {
+    /// The exception that lifts the rule for this intent.
+    pub(super) fn lifted_by(&self, rule: &Rule, view: &View) -> Option<&'a Exception> {
+        self.policy.exceptions.iter().find(|exception| {
             view.at_ms < exception.until_ms
                 && exception.rules.contains(&rule.id)
                 && exception.governs.matches(&view.subject)
@@ -205,7 +241,7 @@ impl<'a> Case<'a> {
         })
     }
 
-    fn evaluate(&self, rule: &Rule, view: &View) -> Result<RuleOutcome, ConditionError> {
+    pub(super) fn evaluate(&self, rule: &Rule, view: &View) -> Result<RuleOutcome, ConditionError> {
         let mut combined = RuleOutcome::PASS;
         for zone in self.zones.of(rule.kind.zone()) {
             combined = combined.and(rule.kind.evaluate(rule, view, zone)?);

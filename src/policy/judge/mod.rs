@@ -6,31 +6,37 @@
 
 mod builtin;
 mod case;
+mod explain;
 mod wake;
 mod zones;
 
 #[cfg(test)]
 mod tests;
 
-use crate::customer::Customer;
+use crate::customer::{CapacityUse, Customer};
 use crate::message::{Intent, Name};
 use crate::policy::judgement::{Block, Judgement, Reason, Verdict};
 use crate::policy::model::Policy;
+use crate::policy::rules::spend::cost_micros;
 use case::{Case, Hit};
 use std::cmp::Reverse;
 use wake::Search;
 use zones::Zones;
+
+pub use explain::{Bearing, Working, explain};
 
 /// A search for the next eligible instant that has no other end stops here: ten years.
 const SEARCH_MS: i64 = 3_653 * 86_400_000;
 
 /// What is known of an intent beside itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Situation {
+pub struct Situation<'a> {
     /// When it was first deferred by a rule; none: never yet, or only planned. `max-defer` runs from here.
     pub first_deferred_ms: Option<i64>,
     /// How many partitions share a capacity.
     pub partition_count: i32,
+    /// What this partition has used of the capacities.
+    pub capacity: &'a CapacityUse,
 }
 
 /// Judges one intent at one instant. Waiting intents are judged by the same call, with their [`Situation`].
@@ -45,6 +51,8 @@ pub fn judge(policy: &Policy, customer: &Customer, intent: &Intent, now_ms: i64,
         intent,
         class,
         class_index,
+        capacity: situation.capacity,
+        partition_count: situation.partition_count,
         zones: Zones::new(policy, customer),
     };
     if intent.expires_at_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
@@ -105,6 +113,7 @@ impl<'a> Case<'a> {
             rule: deciding.and_then(|hit| hit.rule).map(|rule| rule.id.clone()),
             blocked_by,
             next_eligible_at_ms: requested.instant().filter(|_| timed),
+            groups: self.groups(&self.intent.channel, now_ms),
             ..self.answer(
                 Verdict::Suppressed,
                 deciding.map_or(Reason::PolicyError, |hit| hit.reason),
@@ -145,7 +154,8 @@ impl<'a> Case<'a> {
             channel: channel.clone(),
             blocked_by,
             valid_until_ms: ends.into_iter().flatten().min(),
-            cost_micros: (self.intent.cost_micros).unwrap_or(settings.map_or(0, |channel| channel.cost_micros)),
+            cost_micros: cost_micros(self.policy, self.intent, channel),
+            groups: self.groups(channel, now_ms),
             ..self.answer(Verdict::Approved, Reason::Approved)
         }
     }

@@ -90,10 +90,10 @@ impl<'a> Case<'a> {
             if hands_over(&hits) {
                 return found;
             }
-            // Whether it hands over can change only when a hit ends, when a window closes or when a fact changes.
+            // Whether it hands over can change only when a hit ends, when another begins or when a fact changes.
             let ends = hits.iter().filter_map(|hit| hit.outcome.free_at_ms);
             let changes = [
-                self.next_window_change(&self.intent.channel, at_ms),
+                self.may_block_from(&self.intent.channel, at_ms),
                 self.next_change(at_ms),
             ];
             let next_ms = ends.chain(changes.into_iter().flatten()).filter(|next| *next > at_ms);

@@ -54,11 +54,14 @@ impl Limits {
 
     /// Whether the limit can change while nothing happens.
     pub fn depends_on_time(&self) -> bool {
-        let rows = self.rows.iter();
-        self.otherwise.depends_on_time()
-            || rows
-                .into_iter()
-                .any(|row| row.when.depends_on_time() || row.limit.depends_on_time())
+        let mut rows = self.rows.iter();
+        self.otherwise.depends_on_time() || rows.any(|row| row.when.depends_on_time() || row.limit.depends_on_time())
+    }
+
+    /// Whether a condition or an expression in it reads `customer.fatigue`.
+    pub fn reads_fatigue(&self) -> bool {
+        let mut rows = self.rows.iter();
+        self.otherwise.reads_fatigue() || rows.any(|row| row.when.reads_fatigue() || row.limit.reads_fatigue())
     }
 }
 
@@ -74,6 +77,10 @@ impl Limit {
     fn depends_on_time(&self) -> bool {
         matches!(self, Self::Expression(expression) if expression.depends_on_time())
     }
+
+    fn reads_fatigue(&self) -> bool {
+        matches!(self, Self::Expression(expression) if expression.reads_fatigue())
+    }
 }
 
 impl Cap {
@@ -87,24 +94,18 @@ impl Cap {
             None => self.count_contacts(rule, view, zone, sight, limit),
             Some(field) => self.count_values(field, rule, view, zone, sight, limit),
         };
-        if view.customer.ledger_reaches(sight.from_ms) {
-            return Ok(outcome);
-        }
-        // Contacts are missing that would have to be counted: nobody can say that there is room.
-        Ok(RuleOutcome {
-            passes: false,
-            free_at_ms: None,
-            ..outcome
-        })
+        Ok(tally::if_known(view, sight.from_ms, outcome))
     }
 
     fn count_contacts(&self, rule: &Rule, view: &View, zone: &TimeZone, sight: Sight, limit: i64) -> RuleOutcome {
-        let seen = || self.seen(rule, view, zone, sight);
+        let seen = || tally::in_window(rule, view, &self.window, zone, sight);
         let count = to_count(seen().count());
         if count < limit {
             return self.outcome(view, zone, true, count, limit, None);
         }
-        let mut leaves: Vec<i64> = seen().map(|contact| self.leaves(view, contact, zone)).collect();
+        let mut leaves: Vec<i64> = seen()
+            .map(|contact| tally::leaves_window(view, contact, &self.window, zone))
+            .collect();
         let free_at_ms = free_at(&mut leaves, limit);
         self.outcome(view, zone, false, count, limit, free_at_ms)
     }
@@ -125,8 +126,8 @@ impl Cap {
         // A value leaves with the last contact that has it.
         let mut values: Vec<(&Contact, i64)> = Vec::new();
         let mut known = false;
-        for contact in self.seen(rule, view, zone, sight) {
-            let leaves_ms = self.leaves(view, contact, zone);
+        for contact in tally::in_window(rule, view, &self.window, zone, sight) {
+            let leaves_ms = tally::leaves_window(view, contact, &self.window, zone);
             known |= agree(&[field], &view.subject, &described(contact, profile));
             let same =
                 |value: &(&Contact, i64)| agree(&[field], &described(value.0, profile), &described(contact, profile));
@@ -140,22 +141,6 @@ impl Cap {
         let mut leaves: Vec<i64> = values.into_iter().map(|(_, leaves_ms)| leaves_ms).collect();
         let free_at_ms = if passes { None } else { free_at(&mut leaves, limit) };
         self.outcome(view, zone, passes, count, limit, free_at_ms)
-    }
-
-    fn seen<'v>(
-        &'v self,
-        rule: &'v Rule,
-        view: &'v View<'v>,
-        zone: &'v TimeZone,
-        sight: Sight,
-    ) -> impl Iterator<Item = &'v Contact> + 'v {
-        tally::contacts(rule, view, sight.from_ms)
-            .filter(move |contact| sight.exact || self.window.leaves_at(contact.at_ms, zone) > view.at_ms)
-    }
-
-    fn leaves(&self, view: &View, contact: &Contact, zone: &TimeZone) -> i64 {
-        let leaves_ms = self.window.leaves_at(contact.at_ms, zone);
-        leaves_ms.min(tally::given_back_at(view.policy, contact))
     }
 
     fn outcome(

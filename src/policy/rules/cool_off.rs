@@ -2,10 +2,10 @@
 
 use super::{RuleOutcome, View, tally};
 use crate::customer::PastEvent;
-use crate::customer::facts::counts_as_delivered;
+use crate::customer::facts::delivered_at;
 use crate::message::EventKind;
 use crate::policy::model::Rule;
-use crate::policy::selector::{Described, LedgerContact, LedgerEvent, Selector, agree};
+use crate::policy::selector::{Described, LedgerEvent, Selector, agree};
 use crate::policy::window::{Bounds, Span, ZoneChoice, calendar};
 use jiff::tz::TimeZone;
 
@@ -111,7 +111,7 @@ impl CoolOff {
     fn events_of(&self, kind: EventKind, rule: &Rule, view: &View, zone: &TimeZone, times: &mut Vec<i64>) {
         let customer = view.customer;
         for (index, event) in customer.events.iter().enumerate() {
-            if event.kind != kind || event.machine || event.at_ms > view.at_ms {
+            if event.kind != kind || event.machine {
                 continue;
             }
             let seen = LedgerEvent {
@@ -125,22 +125,39 @@ impl CoolOff {
         }
     }
 
+    /// The next instant after this one at which a contact will have had no response for long enough.
+    pub fn next_ignored(&self, rule: &Rule, view: &View, zone: &TimeZone) -> Option<i64> {
+        let delays = self.after.iter().filter_map(|trigger| match trigger {
+            Trigger::NoResponse(delay) => Some(*delay),
+            Trigger::Event(_) => None,
+        });
+        let ignored = delays.flat_map(|delay| self.ignored(delay, rule, view, zone));
+        let seen_from = ignored.map(|(at_ms, delivered_ms)| at_ms.max(delivered_ms));
+        seen_from.filter(|from_ms| *from_ms > view.at_ms).min()
+    }
+
     fn ignored_contacts(&self, delay: Span, rule: &Rule, view: &View, zone: &TimeZone, times: &mut Vec<i64>) {
-        let customer = view.customer;
-        for contact in tally::contacts(rule, view, i64::MIN) {
-            let at_ms = delay.after(contact.at_ms, zone);
-            let seen = LedgerContact {
-                contact,
-                profile: &customer.profile,
-            };
-            if at_ms <= view.at_ms
-                && counts_as_delivered(contact, view.at_ms, view.policy)
-                && self.counts(&seen, rule, view)
-                && !customer.answered(contact, view.policy)
-            {
-                times.push(at_ms);
-            }
-        }
+        let ignored = self.ignored(delay, rule, view, zone);
+        let past = ignored.filter(|(at_ms, delivered_ms)| at_ms.max(delivered_ms) <= &view.at_ms);
+        times.extend(past.map(|(at_ms, _)| at_ms));
+    }
+
+    /// The contacts without a response that count: when each has been silent for long enough, and from when on it counts
+    /// as delivered.
+    fn ignored<'v>(
+        &'v self,
+        delay: Span,
+        rule: &'v Rule,
+        view: &'v View<'v>,
+        zone: &'v TimeZone,
+    ) -> impl Iterator<Item = (i64, i64)> + 'v {
+        let contacts = tally::contacts(rule, view, i64::MIN).filter(move |contact| {
+            self.counts(&tally::seen(view, contact), rule, view) && !view.customer.answered(contact, view.policy)
+        });
+        contacts.filter_map(move |contact| {
+            let delivered_ms = delivered_at(contact, view.policy)?;
+            Some((delay.after(contact.at_ms, zone), delivered_ms))
+        })
     }
 
     fn counts(&self, seen: &impl Described, rule: &Rule, view: &View) -> bool {
@@ -153,11 +170,8 @@ impl CoolOff {
             return false;
         };
         let over = max.is_some_and(|max| max.after(event.at_ms, zone) <= view.at_ms);
-        let paired = |other: &PastEvent| {
-            other.kind == *kind
-                && other.at_ms <= view.at_ms
-                && (other.issue_id.is_none() || other.issue_id == event.issue_id)
-        };
+        let paired =
+            |other: &PastEvent| other.kind == *kind && (other.issue_id.is_none() || other.issue_id == event.issue_id);
         over || later.iter().any(paired)
     }
 }

@@ -92,6 +92,24 @@ impl Schedule {
         self.open.iter().all(Vec::is_empty)
     }
 
+    /// Whether there is an hour of the week at which all of these are open on the same wall clock.
+    pub fn ever_open_together(schedules: &[&Schedule]) -> bool {
+        (0..7).any(|day| {
+            let mut open = vec![(0, DAY_S)];
+            for schedule in schedules {
+                let mut common = Vec::new();
+                for (from, to) in &open {
+                    let both = schedule.open[day]
+                        .iter()
+                        .map(|(start, end)| (*from.max(start), *to.min(end)));
+                    common.extend(both.filter(|(from, to)| from < to));
+                }
+                open = common;
+            }
+            !open.is_empty()
+        })
+    }
+
     fn always_open(&self) -> bool {
         self.open.iter().all(|day| *day == [(0, DAY_S)])
     }

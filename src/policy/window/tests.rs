@@ -26,6 +26,7 @@ const ZONES: &[&str] = &[
     "Africa/Cairo",
     "Africa/Casablanca",
     "Europe/Lisbon",
+    "Europe/Dublin",
     "Asia/Tehran",
 ];
 
@@ -314,6 +315,19 @@ fn a_repeated_clock_hour_is_one_calendar_hour() {
     assert_eq!(lisbon.end_ms - lisbon.start_ms, 2 * HOUR_MS);
     let lord_howe = hour("2021-04-03T15:10:00Z", "Australia/Lord_Howe");
     assert_eq!(lord_howe.end_ms - lord_howe.start_ms, HOUR_MS + 30 * MINUTE_MS);
+}
+
+#[test]
+fn a_winter_time_that_the_database_calls_the_exception_is_winter_all_the_same() {
+    // Ireland's standard time is the summer's; in winter its clocks are set back by a "negative" hour.
+    let zone = in_zone("Europe/Dublin");
+    let day = |text| calendar::bounds(Period::Day, at(text), &zone, Weekday::Monday);
+    let longer = day("2021-10-31T12:00:00Z");
+    assert_eq!(longer.start_ms, at("2021-10-30T23:00:00Z"));
+    assert_eq!(longer.end_ms, at("2021-11-01T00:00:00Z"));
+    let shorter = day("2021-03-28T12:00:00Z");
+    assert_eq!(shorter.start_ms, at("2021-03-28T00:00:00Z"));
+    assert_eq!(shorter.end_ms, at("2021-03-28T23:00:00Z"));
 }
 
 #[test]

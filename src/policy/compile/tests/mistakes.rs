@@ -12,12 +12,12 @@ fn a_mistake_is_reported_where_it_stands() {
             "1:1: unknown key `ruels` in a policy (did you mean `rules`?)",
         ),
         (
-            "experiments: [ { id: a } ]",
-            "1:1: `experiments` is not supported yet by this version (leave it out)",
+            "score: intent.value",
+            "1:1: `score` is not supported yet by this version (leave it out)",
         ),
         (
             "include: [packs/us.yaml]",
-            "1:1: `include` is not supported yet by this version (leave it out)",
+            "1:11: `packs/us.yaml` cannot be read (packs/us.yaml: a policy that is loaded by itself includes nothing)",
         ),
         ("forbear: 2", "1:1: the key `forbear` is written twice (the second one)"),
         (
@@ -42,7 +42,11 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "responses: [cliked]",
-            "1:13: unknown event `cliked` (did you mean `clicked`?)",
+            "1:13: unknown response `cliked` (did you mean `clicked`?)",
+        ),
+        (
+            "responses: [declined]",
+            "1:13: unknown response `declined` (expected `clicked`, `replied`, `converted` or `opened`)",
         ),
         (
             "calendars: { a: [2026-13-01] }",
@@ -82,14 +86,6 @@ fn a_mistake_is_reported_where_it_stands() {
         (
             "rules: [ { id: A_1, gap: 1h } ]",
             "1:16: the id of a rule cannot be `A_1`",
-        ),
-        (
-            "rules: [ { id: a, pressure: { limit: 1, window: 7d } } ]",
-            "1:19: `pressure` is not supported yet by this version",
-        ),
-        (
-            "rules: [ { id: a, holdout: { percent: 2 } } ]",
-            "1:19: `holdout` is not supported yet by this version",
         ),
         (
             "rules: [ { id: a, gap: 1h, for: { chanel: email } } ]",
@@ -257,7 +253,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, gap: 1h, when: 'arm(\"x\") == \"y\"' } ]",
-            "1:35: `arm` is not supported yet by this version",
+            "1:39: unknown experiment `x` (expected nothing here)",
         ),
         (
             "rules: [ { id: a, gap: 1h, when: customer.unanswered > \"3\" } ]",

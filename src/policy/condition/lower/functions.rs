@@ -1,7 +1,7 @@
 //! Functions, and the macros that ask every element of a list.
 
 use super::guards::{Guards, is_field};
-use super::{LATER, LISTS, Lowering, Type, Typed};
+use super::{LISTS, Lowering, Type, Typed};
 use crate::policy::condition::program::{Node, TextTest, VARIABLES};
 use cel::common::ast::{CallExpr, ComprehensionExpr, Expr, IdedExpr, LiteralValue, operators};
 
@@ -15,6 +15,7 @@ const FUNCTIONS: &[&str] = &[
     "contains",
     "exists",
     "all",
+    "arm",
 ];
 
 impl Lowering<'_> {
@@ -46,16 +47,28 @@ impl Lowering<'_> {
                 let (text, part) = text.zip(part)?;
                 Some((Node::TextTest(test, Box::new(text), Box::new(part)), Type::Truth))
             }
-            (name, _, _) if LATER.contains(&name) => self.refuse(
-                expression,
-                format!("`{name}` is not supported yet by this version"),
-                "leave it out",
-            ),
+            ("arm", None, [name]) => self.arm(name),
             (name, _, _) if FUNCTIONS.contains(&name) => {
                 self.refuse(expression, format!("`{name}` is not called like this"), usage(name))
             }
             ("now", ..) => self.refuse(expression, "there is no `now`", "conditions do not read the clock"),
             (name, ..) => self.unknown(expression, "function", name, FUNCTIONS),
+        }
+    }
+
+    /// The arm of the customer in an experiment of the policy; empty: in none.
+    fn arm(&mut self, name: &IdedExpr) -> Option<Typed> {
+        let Expr::Literal(LiteralValue::String(text)) = &name.expr else {
+            return self.refuse(name, "an experiment is named by a literal", "expected a text in quotes");
+        };
+        let text = text.inner();
+        let experiments = self.vocabulary.experiments;
+        match experiments.iter().find(|experiment| *experiment.id == *text) {
+            Some(experiment) => Some((Node::Arm(Box::new(experiment.clone())), Type::Text)),
+            None => {
+                let known: Vec<&str> = experiments.iter().map(|experiment| &*experiment.id).collect();
+                self.unknown(name, "experiment", text, &known)
+            }
         }
     }
 
@@ -113,6 +126,7 @@ fn usage(name: &str) -> &'static str {
     match name {
         "size" => "`size(list)` or `size(text)`",
         "has" => "`has(customer.attributes.x)`",
+        "arm" => "`arm(\"experiment\")`",
         "int" | "double" => "`int(number)`, `double(number)`",
         "exists" | "all" => "`list.exists(x, condition)`, `list.all(x, condition)`",
         _ => "`text.startsWith(text)`, `text.endsWith(text)`, `text.contains(text)`",

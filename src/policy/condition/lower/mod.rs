@@ -6,6 +6,7 @@ mod guards;
 mod operators;
 mod problems;
 
+use super::Reads;
 use super::compile::{Problem, Vocabulary};
 use super::program::{List, Node, Operation, Read, Relation};
 use crate::message::Name;
@@ -64,14 +65,13 @@ const CUSTOMER: &[(&str, Read, Type)] = &[
     ("unanswered", Read::Unanswered, Type::Int),
     ("days_since_first_contact", Read::DaysSinceFirstContact, Type::Int),
     ("days_since_response", Read::DaysSinceResponse, Type::Int),
+    ("fatigue", Read::Fatigue, Type::Int),
 ];
 const LISTS: &[(&str, &str, List)] = &[
     ("intent", "tags", List::Tags),
     ("intent", "fallback_channels", List::FallbackChannels),
     ("customer", "segments", List::Segments),
 ];
-/// Names of the language that this version does not evaluate yet.
-const LATER: &[&str] = &["arm", "fatigue"];
 
 type Typed = (Node, Type);
 
@@ -82,7 +82,7 @@ pub(super) struct Lowering<'s> {
     vocabulary: Vocabulary<'s>,
     variables: Vec<(String, Type)>,
     pub(super) problems: Vec<Problem>,
-    pub(super) time_dependent: bool,
+    pub(super) reads: Reads,
 }
 
 impl<'s> Lowering<'s> {
@@ -93,7 +93,7 @@ impl<'s> Lowering<'s> {
             vocabulary,
             variables: Vec::new(),
             problems: Vec::new(),
-            time_dependent: false,
+            reads: Reads::default(),
         }
     }
 
@@ -171,12 +171,8 @@ impl<'s> Lowering<'s> {
                 "conditions do not read the clock: use a window or a send window",
             );
         }
-        if LATER.contains(&name) {
-            return self.refuse(
-                expression,
-                format!("`{name}` is not supported yet by this version"),
-                "leave it out",
-            );
+        if name == "arm" {
+            return self.refuse(expression, "`arm` is a function", "`arm(\"experiment\")`");
         }
         self.unknown(expression, "name", name, &["intent", "customer"])
     }
@@ -209,9 +205,10 @@ impl<'s> Lowering<'s> {
             }
         };
         if let Some((_, read, kind)) = table.iter().find(|(name, ..)| *name == select.field) {
-            self.time_dependent |= matches!(
+            self.reads.fatigue |= *read == Read::Fatigue;
+            self.reads.time_dependent |= matches!(
                 read,
-                Read::Unanswered | Read::DaysSinceFirstContact | Read::DaysSinceResponse
+                Read::Unanswered | Read::DaysSinceFirstContact | Read::DaysSinceResponse | Read::Fatigue
             );
             return Some(if select.test {
                 (Node::Has(*read), Type::Truth)
@@ -233,10 +230,6 @@ impl<'s> Lowering<'s> {
                 format!("`customer.{}` is not a single value", select.field),
                 label,
             );
-        }
-        if LATER.contains(&select.field.as_str()) {
-            let message = format!("`{owner}.{}` is not supported yet by this version", select.field);
-            return self.refuse(expression, message, "leave it out");
         }
         let lists = LISTS.iter().filter(|(of, ..)| *of == owner).map(|(_, name, _)| *name);
         let maps = ["attributes", "unanswered_by"]

@@ -79,11 +79,17 @@ impl Lowering<'_> {
         Some(Node::Equal(Box::new(left_node), Box::new(right_node)))
     }
 
-    /// A channel or class that the policy does not have is a slip, not a condition that is never true.
+    /// A channel, class or arm that the policy does not have is a slip, not a condition that is never true.
     pub(super) fn check_word(&mut self, read: &Node, literal: &Node, place: &IdedExpr) {
+        let arms: Vec<&str>;
         let (what, known) = match read {
             Node::Read(Read::Channel) => ("channel", self.vocabulary.channels),
             Node::Read(Read::Class) => ("class", self.vocabulary.classes),
+            Node::Arm(experiment) => {
+                let nobody = Some("").filter(|_| !experiment.is_for_everybody());
+                arms = experiment.arms.iter().map(|(name, _)| &**name).chain(nobody).collect();
+                ("arm", arms.as_slice())
+            }
             _ => return,
         };
         if let Node::Text(text) = literal
@@ -218,7 +224,7 @@ impl Lowering<'_> {
         }
         let node = self.of_type(key, Type::Text, guards)?;
         self.check_word(&Node::Read(Read::Channel), &node, key);
-        self.time_dependent = true;
+        self.reads.time_dependent = true;
         Some((Node::UnansweredBy(Box::new(node)), Type::Int))
     }
 }

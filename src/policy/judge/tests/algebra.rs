@@ -138,7 +138,7 @@ fn a_deferral_that_cannot_make_it_is_suppressed_at_once_with_the_blocking_reason
     // `max-defer` runs from the first deferral, and its very end is still in time.
     let waited = |first_ms| Situation {
         first_deferred_ms: Some(first_ms),
-        partition_count: 1,
+        ..FRESH
     };
     let in_time = waited(at(NOON) + 3 * HOUR - 7 * DAY);
     let too_late = waited(at(NOON) + 3 * HOUR - 7 * DAY - 1);
@@ -171,7 +171,7 @@ fn a_block_without_a_known_end_waits_for_its_event_until_max_defer_is_over() {
     assert_eq!((judgement.verdict, judgement.wake_at_ms), (Verdict::Deferred, None));
     let situation = Situation {
         first_deferred_ms: Some(at(NOON) - 7 * DAY),
-        partition_count: 1,
+        ..FRESH
     };
     let judgement = judge(&policy, &customer, &intent("email"), at(NOON), &situation);
     assert_eq!(

@@ -1,9 +1,9 @@
 //! Policies, customers and intents for tests, without the file format.
 
-use crate::customer::{Contact, ContactState, Customer, PastEvent};
+use crate::customer::{CapacityUse, Contact, ContactState, Customer, PastEvent};
 use crate::message::{EventKind, Intent, Name};
 use crate::policy::judge::{Situation, judge};
-use crate::policy::judgement::Judgement;
+use crate::policy::judgement::{Judgement, Verdict};
 use crate::policy::model::{Channel, Class, ConsentClause, ConsentMode, Obeys, OnHit, Policy, Rule, RuleIndex};
 use crate::policy::model::{RuleKindName, Stop};
 use crate::policy::rules::{Cap, Gap, Limit, Limits, RuleKind, SendWindow};
@@ -17,6 +17,7 @@ pub const DAY: i64 = 24 * HOUR;
 pub const FRESH: Situation = Situation {
     first_deferred_ms: None,
     partition_count: 1,
+    capacity: &CapacityUse::new(0),
 };
 pub const DEFER: OnHit = OnHit {
     fallback: false,
@@ -84,6 +85,7 @@ pub fn policy(rules: Vec<Rule>) -> Policy {
         rules,
         stops: Vec::<Stop>::new(),
         exceptions: Vec::new(),
+        experiments: Vec::new(),
     }
 }
 
@@ -126,14 +128,18 @@ pub fn limits(limit: i64) -> Limits {
 
 pub fn cap(limit: i64, shape: Shape) -> RuleKind {
     RuleKind::Cap(Cap {
-        window: Window {
-            shape,
-            zone: ZoneChoice::Customer,
-            week_start: Weekday::Monday,
-        },
+        window: window(shape),
         limits: limits(limit),
         distinct: None,
     })
+}
+
+pub fn window(shape: Shape) -> Window {
+    Window {
+        shape,
+        zone: ZoneChoice::Customer,
+        week_start: Weekday::Monday,
+    }
 }
 
 pub fn weekly_cap(limit: i64) -> RuleKind {
@@ -251,4 +257,44 @@ pub fn intent(channel: &str) -> Intent {
 
 pub fn judged(policy: &Policy, customer: &Customer, intent: &Intent, now_ms: i64) -> Judgement {
     judge(policy, customer, intent, now_ms, &FRESH)
+}
+
+/// The channels of [`policy`] and two dearer ones, without rules: what is added is the text of `rules` and the like.
+pub fn written(addition: &str) -> Policy {
+    const HEAD: &str = "forbear: 1
+name: written
+timezone: America/New_York
+channels:
+  email: { consent: opt-out, cost: 0.002 }
+  push: { consent: opt-out, pressure: 1.5 }
+  sms: { consent: opt-out, pressure: 3, cost: 0.02 }
+  mail: { consent: opt-out, pressure: 4, cost: 1.10 }
+  phone: { consent: opt-out, pressure: 5, cost: 6, release-on: [unconfirmed], confirm-within: 2d }
+classes:
+  legal: { rank: 4, obeys: [suppression-list], counts: false }
+  service: { rank: 2, obeys: [suppression-list, consent, quiet-hours], counts: true }
+  marketing: { rank: 1, obeys: all, counts: true }
+";
+    match Policy::load(format!("{HEAD}{addition}\n").as_bytes(), "policy.yaml", None) {
+        Ok((policy, _)) => policy,
+        Err(errors) => panic!("{}", errors.to_text(false)),
+    }
+}
+
+/// A customer in New York with these contacts.
+pub fn contacted(contacts: &[(&str, i64)]) -> Customer {
+    let mut customer = customer("America/New_York");
+    customer.contacts = contacts
+        .iter()
+        .map(|(channel, at_ms)| contact(channel, *at_ms))
+        .collect();
+    customer.contacts.sort_by_key(|contact| contact.at_ms);
+    customer
+}
+
+/// The wake of an intent that waits.
+pub fn wake(policy: &Policy, customer: &Customer, intent: &Intent, now_ms: i64) -> Option<i64> {
+    let judgement = judged(policy, customer, intent, now_ms);
+    assert_eq!(judgement.verdict, Verdict::Deferred, "{judgement:?}");
+    judgement.wake_at_ms
 }

@@ -3,4 +3,12 @@
 mod algebra;
 mod brute_force;
 mod builder;
+mod clocks;
+mod conditions;
+mod consent;
+mod groups;
+mod order;
+mod shared;
 mod steps;
+mod sums;
+mod waits;

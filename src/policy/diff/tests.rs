@@ -1,0 +1,135 @@
+//! What is a change and what is none.
+
+use super::*;
+
+const OLD: &str = "forbear: 1
+name: p
+timezone: UTC
+channels: { email: { consent: opt-out }, sms: { consent: opt-in } }
+classes: { marketing: { rank: 1, obeys: all, counts: true } }
+rules:
+  - { id: week, cap: { limit: 5, window: 7d }, for: { channel: email }, on-hit: defer }
+  - { id: spacing, gap: 4h }
+  - { id: trial, shadow: true, cap: { limit: 1, window: calendar-day } }
+  - { id: gone, gap: 1h, for: { class: marketing } }
+calendars: { x: [2026-12-25] }
+";
+
+fn changes(old: &str, new: &str) -> String {
+    let load = |text: &str| {
+        let nothing = &mut |_: &str| Err("no".to_owned());
+        let document = Document::read("p.yaml", text.as_bytes(), nothing).unwrap();
+        let (policy, _) = Policy::compile(&document, None).unwrap();
+        (document, policy)
+    };
+    let (old, new) = (load(old), load(new));
+    text(&diff(
+        Version {
+            document: &old.0,
+            policy: &old.1,
+        },
+        Version {
+            document: &new.0,
+            policy: &new.1,
+        },
+    ))
+}
+
+#[test]
+fn every_change_says_what_it_does() {
+    for (from, to, expected) in [
+        (
+            "limit: 5",
+            "limit: 4",
+            "rules\n  ~ week: cap.limit lowered: 5 → 4  (stricter)\n",
+        ),
+        (
+            "limit: 5",
+            "limit: unlimited",
+            "  ~ week: cap.limit raised: 5 → unlimited  (looser)\n",
+        ),
+        (
+            "window: 7d",
+            "window: 5d",
+            "  ~ week: cap.window shorter: 7d → 5d  (looser)\n",
+        ),
+        ("gap: 4h", "gap: 1d", "  ~ spacing: gap longer: 4h → 1d  (stricter)\n"),
+        (
+            "for: { channel: email }",
+            "for: { channel: [email, sms] }",
+            "  ~ week: for widened: { channel: email } → { channel: [email, sms] }  (stricter)\n",
+        ),
+        (
+            ", for: { channel: email }, on-hit: defer",
+            ", on-hit: defer",
+            "  ~ week: for widened: { channel: email } → everything  (stricter)\n",
+        ),
+        (
+            "gap: 4h }",
+            "gap: 4h, for: { channel: sms } }",
+            "  ~ spacing: for narrowed: everything → { channel: sms }  (looser)\n",
+        ),
+        (
+            "on-hit: defer",
+            "on-hit: suppress",
+            "  ~ week: on-hit changed: defer → suppress  (stricter)\n",
+        ),
+        (
+            "shadow: true, ",
+            "",
+            "  ~ trial: shadow changed: true → false  (stricter)\n",
+        ),
+        (
+            "  - { id: gone, gap: 1h, for: { class: marketing } }\n",
+            "  - { id: new, gap: 2h }\n",
+            "  + new { id: new, gap: 2h }  (stricter)\n  - gone { id: gone, gap: 1h, for: { class: marketing } }  (looser)\n",
+        ),
+        (
+            "email: { consent: opt-out }",
+            "email: { consent: opt-in }",
+            "channels\n  ~ email: consent changed: opt-out → opt-in  (stricter)\n",
+        ),
+        (
+            "obeys: all",
+            "obeys: [cap, gap]",
+            "classes\n  ~ marketing: obeys changed: all → [cap, gap]\n",
+        ),
+        (
+            "timezone: UTC",
+            "timezone: Europe/Lisbon",
+            "timezone\n  ~ timezone changed: UTC → Europe/Lisbon\n",
+        ),
+        (
+            "calendars:",
+            "stops: [ { for: { channel: sms }, why: outage } ]\ncalendars:",
+            "stops\n  + outage { for: { channel: sms }, why: outage }  (stricter)\n",
+        ),
+        (
+            "[2026-12-25]",
+            "[2026-12-25, 2026-12-26]",
+            "calendars\n  ~ x changed: [2026-12-25] → [2026-12-25, 2026-12-26]\n",
+        ),
+    ] {
+        let new = OLD.replacen(from, to, 1);
+        assert_ne!(new, OLD, "{from}");
+        let found = changes(OLD, &new);
+        assert!(found.ends_with(expected), "expected {expected}\nfound {found}");
+    }
+}
+
+#[test]
+fn what_means_the_same_is_no_change() {
+    for (from, to) in [
+        ("window: 7d", "window: 1w"),
+        ("window: 7d", "window: 168h"),
+        ("gap: 4h }", "gap: 4h, on-hit: suppress }"),
+        ("channel: email", "channel: [email]"),
+        ("{ id: spacing, gap: 4h }", "{ gap: 4h, id: spacing }"),
+        ("calendars:", "stops: []\ncalendars:"),
+        ("name: p\ntimezone: UTC\n", "timezone: UTC\nname: p\n"),
+    ] {
+        let new = OLD.replacen(from, to, 1);
+        assert_ne!(new, OLD, "{from}");
+        assert_eq!(changes(OLD, &new), "", "{from} {to}");
+    }
+}

@@ -1,0 +1,138 @@
+//! The schema against the reader of the file, against what is shipped, and against mistakes.
+
+use super::{all_parts, kinds, schema};
+use crate::policy::compile::refused_keys;
+use crate::policy::file::fields::asked;
+use crate::policy::file::{Document, Findings, Node, tree};
+use crate::policy::model::Policy;
+use crate::rehearsal::words;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Between them and acme.yaml, every map of the language is read.
+const REST: &str = r#"forbear: 1
+name: rest
+timezone: UTC
+defaults: { on-hit: defer }
+channels: { email: { consent: { mode: opt-in, implied: { purchase: 1y } } } }
+classes: { marketing: { rank: 1, obeys: all, counts: true } }
+rules:
+  - { id: a, quiet-hours: { quiet: { from: "22:00", to: "06:00" } }, for: { tags: { all: [x] }, not: { tags: y } } }
+  - { id: b, cool-off: { after: [ { no-response: 3d }, clicked ], for: 2 calendar-days } }
+  - { id: c, cap: { limit: 1, window: 7 calendar-days, tumbling-from: 2026-01-05, distinct: campaign }, limits: [ { when: 'customer.unanswered > 3', limit: unlimited } ] }
+  - { id: d, pressure: { limit: 2, window: 7d } }
+stops: [ { for: { segment: x }, until: 2026-01-01T00:00:00Z, why: w } ]
+exceptions: [ { id: e, for: {}, rules: a, until: 2026-01-01, owner: o, why: w } ]
+"#;
+
+fn json_of(text: &str) -> serde_json::Value {
+    let mut findings = Findings::default();
+    let node: Option<Node> = tree::parse(text, 0, &mut findings);
+    let node = node.unwrap_or_else(|| panic!("{findings:?}\n{text}"));
+    words::json(&node, "policy", words::Kind::Anything, &mut findings).expect("a value")
+}
+
+/// The policies that are shipped.
+fn shipped() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/policies");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("the policies").flatten() {
+        let path = entry.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".yaml") && !name.ends_with(".tests.yaml") {
+            found.push((name, std::fs::read_to_string(&path).expect("a policy")));
+        }
+    }
+    assert!(found.len() >= 5, "{found:?}");
+    found
+}
+
+#[test]
+fn the_schema_has_the_keys_that_the_reader_of_the_file_asks_for() {
+    asked::take();
+    for text in [REST, include_str!("../../../deploy/policies/acme.yaml")] {
+        if let Err(errors) = Policy::load(text.as_bytes(), "policy.yaml", None) {
+            panic!("{}", errors.to_text(false));
+        }
+    }
+    let asked = asked::take();
+    let refused: BTreeSet<&str> = refused_keys().into_iter().collect();
+    for (what, keys) in &asked {
+        let part = all_parts().find(|part| part.what == *what);
+        let part = part.unwrap_or_else(|| panic!("the schema does not know {what}"));
+        let mut keys: BTreeSet<&str> = keys.difference(&refused).copied().collect();
+        if matches!(*what, "`cap`" | "`pressure`" | "`spend`") {
+            // Read only to say that it belongs beside the kind.
+            assert!(keys.remove("limits"), "{what}");
+        }
+        let written: BTreeSet<&str> = part.keys.iter().map(|(name, _, _)| *name).collect();
+        assert_eq!(written, keys, "{what}");
+        assert!(part.required.iter().all(|key| written.contains(key)), "{what}");
+    }
+    let known: BTreeSet<&str> = all_parts().map(|part| part.what).collect();
+    assert_eq!(asked.keys().copied().collect::<BTreeSet<_>>(), known);
+}
+
+#[test]
+fn the_kinds_of_a_rule_are_keys_of_it() {
+    let rule = all_parts().find(|part| part.definition == "rule").expect("a rule");
+    for kind in kinds::RULE_KINDS {
+        assert!(rule.keys.iter().any(|(name, _, _)| name == kind), "{kind}");
+    }
+}
+
+#[test]
+fn every_shipped_policy_is_valid() {
+    let validator = jsonschema::draft202012::new(&schema()).expect("a schema");
+    let mut all = shipped();
+    all.push(("rest".to_owned(), REST.to_owned()));
+    for (name, text) in all {
+        let problems: Vec<String> = validator
+            .iter_errors(&json_of(&text))
+            .map(|error| format!("{}: {error}", error.instance_path()))
+            .collect();
+        assert_eq!(problems, Vec::<String>::new(), "{name}");
+    }
+}
+
+#[test]
+fn what_a_schema_can_see_is_refused_by_schema_and_reader_alike() {
+    let validator = jsonschema::draft202012::new(&schema()).expect("a schema");
+    for (from, to) in [
+        ("forbear: 1", "forbear: 2"),
+        ("name: rest", "name: Not a name"),
+        ("timezone: UTC\n", ""),
+        ("classes:", "clases:"),
+        ("on-hit: defer", "on-hit: wait"),
+        ("mode: opt-in", "mode: maybe"),
+        ("purchase: 1y", "sale: 1y"),
+        ("rank: 1", "rank: high"),
+        ("counts: true", "counts: perhaps"),
+        ("id: b, ", ""),
+        ("id: b, ", "id: b, gap: 1d, "),
+        ("id: b, cool-off:", "id: b, cooloff:"),
+        ("no-response: 3d", "no-response: 3m"),
+        ("clicked", "cliked"),
+        ("2 calendar-days", "two days"),
+        ("22:00", "25:00"),
+        ("limit: 1,", "limit: -1,"),
+        ("7 calendar-days", "calender-day"),
+        ("distinct: campaign", "distinct: segment"),
+        ("2026-01-05", "5 January"),
+        ("not: { tags: y }", "no: { tags: y }"),
+        ("tags: { all: [x] }", "tags: { any: [x] }"),
+        ("why: w } ]\nexceptions", "} ]\nexceptions"),
+        ("owner: o, ", ""),
+        ("channels: {", "channels: { E-Mail: { consent: opt-in },"),
+    ] {
+        let text = REST.replacen(from, to, 1);
+        assert_ne!(text, REST, "{from}");
+        assert!(!validator.is_valid(&json_of(&text)), "the schema takes {to}");
+        let nothing = &mut |_: &str| Err("no".to_owned());
+        let read = Document::read("p.yaml", text.as_bytes(), nothing);
+        assert!(
+            read.is_err() || Policy::load(text.as_bytes(), "p.yaml", None).is_err(),
+            "the reader takes {to}"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! A disk that is full, for a while.
+
+use crate::harness::{wait_for, wait_until};
+use crate::member::Member;
+use crate::policies;
+use crate::require_broker;
+use crate::scene::{PATIENCE, Scene};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+const LEFT_BYTES: u64 = 1024 * 1024;
+
+/// A small file system of its own. Unmounted when dropped.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    /// None where mounting is not allowed.
+    fn mount(at: &Path) -> Option<Self> {
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(at);
+        let mounted = command.output().is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(at.to_owned()))
+    }
+
+    /// Takes all the space but so much.
+    fn fill(&self, left_bytes: u64) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut file = File::create(&path).expect("a file");
+        let mut block = vec![7_u8; 64 * 1024];
+        while !block.is_empty() {
+            if file.write_all(&block).is_err() {
+                block.truncate(block.len() / 2);
+            }
+        }
+        let length = file.metadata().expect("a length").len();
+        file.set_len(length.saturating_sub(left_bytes)).expect("a shorter file");
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a process of the test may still have files open there.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_the_judging_and_says_so_and_all_goes_on_by_itself_when_there_is_space() {
+    require_broker!();
+    let scene = Scene::new("full", &policies::brisk());
+    let launch = scene.instance(0);
+    let Some(disk) = SmallDisk::mount(&launch.state) else {
+        let _ = writeln!(std::io::stderr(), "SKIPPED: mounting is not allowed here: a full disk");
+        return;
+    };
+    // Enough to open the stores, and for some batches. (On an empty disk RocksDB reserves megabytes for what comes.)
+    let filler = disk.fill(LEFT_BYTES);
+    let mut member = Member::start(&launch);
+    scene.wait_until_running(&mut [&mut member]);
+    let load = scene.load("a", 22).run(300, Duration::from_millis(100));
+    let (state, reason) = wait_for("a partition says that there is no space", PATIENCE, || {
+        let body = member.readiness()?;
+        let listed = body["partitions"].as_array()?.clone();
+        let stuck = listed.iter().find(|entry| entry["state"] != "running")?;
+        let reason = stuck["reason"].as_str()?.to_owned();
+        reason
+            .contains("No space left")
+            .then(|| (stuck["state"].to_string(), reason))
+    });
+    println!("{state}: {reason}");
+    assert_eq!(member.process.get("/readyz").expect("an answer").status, 503);
+    wait_until("all four stand still", PATIENCE, || {
+        member.partitions().values().filter(|state| *state == "running").count() == 0
+    });
+    let before = committed(&scene);
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(committed(&scene), before, "something was judged without a store");
+    let said = member.whole_log().matches("No space left").count();
+    assert!((1..100).contains(&said), "said {said} times");
+    load.join().expect("the load");
+    fs::remove_file(&filler).expect("the filler is removed");
+    scene.audit(&mut [&mut member]).assert_rich();
+    assert_eq!(member.restarts, 0, "it went on by itself");
+    assert!(!member.whole_log().contains("set aside"), "a store was set aside");
+    member.stop();
+}
+
+/// Committed positions of all inputs, as one number.
+fn committed(scene: &Scene) -> i64 {
+    let of = |topic: &&str| scene.client.committed(&scene.launch.group_id, topic);
+    let inputs = scene.topics.inputs();
+    inputs
+        .iter()
+        .flat_map(of)
+        .flatten()
+        .map(|committed| committed.offset)
+        .sum()
+}
