@@ -46,6 +46,13 @@ fn with_own_broker(stem: &str) -> (Broker, Scene) {
 #[test]
 fn a_broker_killed_and_restarted_in_the_middle_of_load_loses_and_repeats_nothing() {
     require_broker!();
+    // Kafka itself may lose the end of a commit that it has answered (see `Broker::forgot_markers`); that run shows nothing.
+    let shown = (0..5).any(|_| a_broker_is_killed_and_restarted_in_the_middle_of_load());
+    assert!(shown, "each time, Kafka forgot the markers of a transaction");
+}
+
+/// Answers false where Kafka forgot the markers of a transaction.
+fn a_broker_is_killed_and_restarted_in_the_middle_of_load() -> bool {
     let (broker, scene) = with_own_broker("broker");
     let mut member = Member::start(&scene.instance(0));
     scene.wait_until_running(&mut [&mut member]);
@@ -56,6 +63,10 @@ fn a_broker_killed_and_restarted_in_the_middle_of_load_loses_and_repeats_nothing
     broker.restart();
     let back = Instant::now();
     load.join().expect("the load");
+    if broker.forgot_markers() {
+        println!("Kafka forgot the markers of a transaction whose commit it had answered: once more");
+        return false;
+    }
     scene.wait_until_at_rest(&mut [&mut member]);
     println!(
         "broker killed: at rest {:?} after it was back; forbear was started again {} times",
@@ -63,6 +74,7 @@ fn a_broker_killed_and_restarted_in_the_middle_of_load_loses_and_repeats_nothing
         member.restarts
     );
     scene.audit(&mut [&mut member]).assert_rich();
+    true
 }
 
 #[test]
