@@ -1,6 +1,7 @@
 //! The compiled policy: what `judge` reads. Built by `compile` from a checked file; never changed afterwards.
 
 use crate::message::{EventKind, Name};
+use crate::policy::index::RuleIndex;
 use jiff::tz::TimeZone;
 
 /// One policy as loaded.
@@ -65,48 +66,6 @@ impl Policy {
         self.classes
             .get(self.class_index(Some(name)))
             .is_none_or(|class| class.counts)
-    }
-}
-
-/// Which rules a class obeys, in the order in which they decide: by step, then by id.
-#[derive(Debug)]
-pub struct RuleIndex {
-    by_class: Vec<Vec<usize>>,
-    /// Whether any condition reads what changes with time alone.
-    depends_on_time: bool,
-    reads_fatigue: bool,
-}
-
-impl RuleIndex {
-    /// The index of these rules for these classes.
-    pub fn new(rules: &[Rule], classes: &[Class]) -> Self {
-        let mut order: Vec<usize> = (0..rules.len()).collect();
-        order.sort_by(|left, right| {
-            let key = |index: usize| (rules[index].kind.reason().step(), &rules[index].id);
-            key(*left).cmp(&key(*right))
-        });
-        let by_class = classes
-            .iter()
-            .map(|class| {
-                let obeyed = order.iter().copied().filter(|index| class.obeys.rule(&rules[*index]));
-                obeyed.collect()
-            })
-            .collect();
-        Self {
-            by_class,
-            depends_on_time: rules.iter().any(Rule::depends_on_time),
-            reads_fatigue: rules.iter().any(Rule::reads_fatigue),
-        }
-    }
-
-    /// Whether the derived facts have to be computed for the rules at all.
-    pub fn depends_on_time(&self) -> bool {
-        self.depends_on_time
-    }
-
-    /// Positions in `Policy::rules` of the rules that a class obeys.
-    pub fn of_class(&self, class: usize) -> &[usize] {
-        self.by_class.get(class).map_or(&[], Vec::as_slice)
     }
 }
 

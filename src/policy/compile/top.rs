@@ -3,7 +3,8 @@
 use super::{Calendar, Context, channel, class, holdout, later, rule, selector};
 use crate::message::{EventKind, Name};
 use crate::policy::file::{Diagnostic, Fields, Node, Span as Place, Value, fields, scalar};
-use crate::policy::model::{Exception, OnHit, Policy, RuleIndex, Stop};
+use crate::policy::index::RuleIndex;
+use crate::policy::model::{Exception, OnHit, Policy, Stop};
 use crate::policy::window::calendar;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};

@@ -81,7 +81,7 @@ impl<'a> Case<'a> {
         let mut hits = Vec::new();
         self.with_view(channel, at_ms, |view| {
             builtin::hits(self, view, &mut hits);
-            for rule in self.rules() {
+            for rule in self.rules(channel) {
                 if let Some(hit) = self.rule_hit(rule, view) {
                     hits.push(hit);
                 }
@@ -94,7 +94,7 @@ impl<'a> Case<'a> {
     pub fn windows(&self, channel: &'a Name, at_ms: i64) -> Vec<&'a SendWindow> {
         let mut windows = Vec::new();
         self.with_view(channel, at_ms, |view| {
-            for rule in self.rules().filter(|rule| !rule.shadow) {
+            for rule in self.rules(channel).filter(|rule| !rule.shadow) {
                 if let RuleKind::SendWindow(window) = &rule.kind
                     && self.governs(rule, view) == Ok(true)
                 {
@@ -129,7 +129,7 @@ impl<'a> Case<'a> {
             .iter()
             .for_each(|exception| note(exception.until_ms));
         self.with_view(channel, at_ms, |view| {
-            for rule in self.rules().filter(|rule| !rule.shadow) {
+            for rule in self.rules(channel).filter(|rule| !rule.shadow) {
                 if self.governs(rule, view) == Ok(true) {
                     let zones = self.zones.of(rule.kind.zone()).iter();
                     let changes = zones.filter_map(|zone| rule.kind.may_block_from(rule, view, zone));
@@ -147,9 +147,9 @@ impl<'a> Case<'a> {
         let mut groups: Vec<(Name, Name)> = experiments
             .filter_map(|experiment| Some((experiment.id.clone(), experiment.arm(customer_id)?.clone())))
             .collect();
-        if self.rules().any(|rule| matches!(rule.kind, RuleKind::Holdout(_))) {
+        if self.rules(channel).any(|rule| matches!(rule.kind, RuleKind::Holdout(_))) {
             self.with_view(channel, at_ms, |view| {
-                for rule in self.rules() {
+                for rule in self.rules(channel) {
                     if let RuleKind::Holdout(holdout) = &rule.kind
                         && self.governs(rule, view) == Ok(true)
                     {
@@ -167,10 +167,13 @@ impl<'a> Case<'a> {
         facts::next_change(self.policy, self.customer, at_ms)
     }
 
-    fn rules(&self) -> impl Iterator<Item = &'a Rule> {
+    /// The rules that may govern the intent on this channel, in the order in which they decide.
+    fn rules(&self, channel: &'a str) -> impl Iterator<Item = &'a Rule> {
         let policy = self.policy;
-        let positions = policy.index.of_class(self.class_index).iter();
-        positions.filter_map(move |position| policy.rules.get(*position))
+        let positions = policy
+            .index
+            .candidates(self.class_index, channel, &self.intent.division);
+        positions.filter_map(move |position| policy.rules.get(position))
     }
 
     pub(super) fn with_view(&self, channel: &'a Name, at_ms: i64, then: impl FnOnce(&View)) {

@@ -97,13 +97,12 @@ impl<'a> Case<'a> {
                 }
                 into.extend(blocking);
             }
-            let obeyed = self.policy.index.of_class(self.class_index);
             let mut order: Vec<usize> = (0..self.policy.rules.len()).collect();
             let rules = &self.policy.rules;
             order.sort_by_key(|index| (rules[*index].kind.reason().step(), rules[*index].id.clone()));
             for index in order {
                 let rule = &rules[index];
-                into.push(self.explain_rule(rule, obeyed.contains(&index), view));
+                into.push(self.explain_rule(rule, self.class.obeys.rule(rule), view));
             }
         });
     }

@@ -5,7 +5,8 @@ use crate::customer::{Contact, ContactState, Customer, PastEvent};
 use crate::message::{EventKind, Intent};
 use crate::policy::judge::judge;
 use crate::policy::judgement::Verdict;
-use crate::policy::model::{OnHit, Policy, ReleaseCause, Rule, RuleIndex};
+use crate::policy::index::RuleIndex;
+use crate::policy::model::{OnHit, Policy, ReleaseCause, Rule};
 use crate::policy::rules::{
     BackOff, Block, CoolOff, Form, Holdout, Length, Limit, Limits, Memory, Mix, Pressure, Redundant, RuleKind,
     SendWindow, Sequence, Spend, Trigger,
