@@ -144,7 +144,10 @@ fn the_engine_keeps_every_promise_under_every_seed() {
     if count == 1 {
         // One seed is run to find out what happens in it: the engine's own log (`RUST_LOG`) goes with it.
         let filter = tracing_subscriber::EnvFilter::from_default_env();
-        let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_test_writer()
+            .try_init();
     }
     let (report, failure) = run_seeds(|| engine::Forbear, first, count);
     println!("seeds {first} to {}: {report:#?}", first + count - 1);

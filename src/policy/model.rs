@@ -27,6 +27,8 @@ pub struct Policy {
     pub classes: Vec<Class>,
     /// Kinds of event that count as interest (a machine open never does).
     pub responses: Vec<EventKind>,
+    /// What orders competitors of one class and priority; none: propensity × value.
+    pub score: Option<crate::policy::condition::Score>,
     pub rules: Vec<Rule>,
     /// Emergency stops.
     pub stops: Vec<Stop>,
@@ -46,19 +48,30 @@ impl Policy {
     pub fn depends_on_time(&self) -> bool {
         let mut clauses = self.channels.iter().flat_map(|channel| &channel.consent);
         self.index.depends_on_time()
+            || self.score.as_ref().is_some_and(|score| score.depends_on_time())
             || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.depends_on_time()))
     }
 
     /// Whether any condition reads `customer.fatigue`.
     pub fn reads_fatigue(&self) -> bool {
         let mut clauses = self.channels.iter().flat_map(|channel| &channel.consent);
-        self.index.reads_fatigue || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.reads_fatigue()))
+        self.index.reads_fatigue
+            || self
+                .score
+                .as_ref()
+                .is_some_and(crate::policy::condition::Score::reads_fatigue)
+            || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.reads_fatigue()))
     }
 
     /// The class that a message with this class name is judged as: undeclared or none, the default class.
     pub fn class_index(&self, name: Option<&str>) -> usize {
         name.and_then(|name| self.classes.iter().position(|class| &*class.name == name))
             .unwrap_or(self.default_class)
+    }
+
+    /// The class that a message with this class name is judged as. A checked policy has at least its default class.
+    pub fn class_of(&self, name: Option<&str>) -> Option<&Class> {
+        self.classes.get(self.class_index(name))
     }
 
     /// Whether contacts of this class count.
@@ -116,7 +129,9 @@ pub struct Class {
     pub rank: u16,
     pub obeys: Obeys,
     pub counts: bool,
+    /// How long a customer's first intent of the class waits for competitors; 0: it is judged at once.
     pub hold_ms: i64,
+    /// Whether a deferred intent of the class keeps its slot against those below it.
     pub reserve: bool,
 }
 
@@ -192,7 +207,7 @@ impl Rule {
         self.kind.depends_on_time() || self.when.as_ref().is_some_and(|when| when.depends_on_time())
     }
 
-    fn reads_fatigue(&self) -> bool {
+    pub(super) fn reads_fatigue(&self) -> bool {
         let limits = self.kind.limits();
         limits.is_some_and(|limits| limits.reads_fatigue())
             || self.when.as_ref().is_some_and(|when| when.reads_fatigue())

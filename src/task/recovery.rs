@@ -121,7 +121,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             return Ok(());
         }
         let suspect = closings.iter().find_map(first_of);
-        let refused_before = suspect.as_ref().is_none_or(|suspect| !self.suspects.insert(suspect.clone()));
+        let refused_before = suspect
+            .as_ref()
+            .is_none_or(|suspect| !self.suspects.insert(suspect.clone()));
         if !refused_before {
             return Ok(());
         }

@@ -3,8 +3,8 @@
 
 use super::builtin;
 use super::case::{Case, Hit};
-use super::wake;
-use super::zones::Zones;
+use super::competition::Slots;
+use super::{Situation, wake};
 use crate::customer::{CapacityUse, Customer};
 use crate::message::{Intent, Name};
 use crate::policy::judgement::Reason;
@@ -54,19 +54,14 @@ pub fn explain(
     now_ms: i64,
     capacity: &CapacityUse,
 ) -> Vec<Working> {
-    let class_index = policy.class_index(intent.class.as_deref());
-    let Some(class) = policy.classes.get(class_index) else {
-        return Vec::new();
-    };
-    let case = Case {
-        policy,
-        customer,
-        intent,
-        class,
-        class_index,
-        capacity,
+    let situation = Situation {
+        first_deferred_ms: None,
         partition_count: 1,
-        zones: Zones::new(policy, customer),
+        capacity,
+    };
+    let slots = Slots::none(policy, customer, situation);
+    let Some(case) = Case::new(&slots, intent) else {
+        return Vec::new();
     };
     let mut workings = Vec::new();
     let hits = case.hits(&intent.channel, now_ms);

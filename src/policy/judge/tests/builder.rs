@@ -83,6 +83,7 @@ pub fn policy(rules: Vec<Rule>) -> Policy {
         index: RuleIndex::new(&rules, &classes),
         classes,
         responses: vec![EventKind::Clicked, EventKind::Replied, EventKind::Opened],
+        score: None,
         rules,
         stops: Vec::<Stop>::new(),
         exceptions: Vec::new(),
