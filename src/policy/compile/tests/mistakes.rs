@@ -372,7 +372,7 @@ fn a_mistake_in_a_class_is_reported_where_it_stands() {
         ),
         (
             "marketing: { rank: 1, obeys: all, counts: true, reserve: maybe }",
-            "8:60: `reserve` is",
+            "8:60: `reserve` cannot be `maybe`",
         ),
         (
             "other: { rank: 1, obeys: all, counts: true }",
