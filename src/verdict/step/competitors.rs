@@ -85,6 +85,12 @@ pub(super) fn keeps_a_slot(policy: &Policy, intent: &Intent) -> bool {
         .is_some_and(|class| class.reserve)
 }
 
+/// Whether a waiting intent may be of a class that reserves, as far as the queue tells.
+pub(super) fn may_keep_a_slot(policy: &Policy, waiting: &Waiting) -> bool {
+    let mut classes = policy.classes.iter();
+    classes.any(|class| class.reserve && class.rank == waiting.class_rank)
+}
+
 fn may_be_held(others: &[&Waiting], now_ms: i64) -> Hold {
     let held = others.iter().filter(|other| is_held(other));
     let ends = held
@@ -102,14 +108,9 @@ fn reserved_above<E>(
     others: &[&Waiting],
     read: Read<E>,
 ) -> Result<Vec<Reserved>, LoadError<E>> {
-    let classes = &context.policy.classes;
-    let may_reserve = |waiting: &Waiting| {
-        let mut classes = classes.iter();
-        classes.any(|class| class.reserve && class.rank == waiting.class_rank)
-    };
     let mut above: Vec<(Place, &Waiting, i64)> = others
         .iter()
-        .filter(|waiting| may_reserve(waiting))
+        .filter(|waiting| may_keep_a_slot(context.policy, waiting))
         .filter_map(|waiting| Some((Place::of_waiting(waiting), *waiting, waiting.wake_at_ms?)))
         .filter(|(other, ..)| other < place)
         .collect();

@@ -249,3 +249,30 @@ fn a_policy_that_ranks_anew_orders_the_queue_before_it_is_timed_anew() {
     world.replace(&classes(2, 1));
     assert_eq!(world.at(8 * HOUR).tick(), ["one approved approved", "two deferred cap"]);
 }
+
+#[test]
+fn a_full_queue_of_reserved_intents_is_judged_in_order_and_within_the_caps() {
+    let rules = "  - { id: day, cap: { limit: 3, window: 24h } }\n  - { id: spacing, gap: 10min }\n";
+    let mut world = with_rules(rules);
+    for index in 0..60 {
+        let body = json!({"class": "service", "channel": "push", "priority": 100 + index});
+        world.intent(&format!("i{index}"), body);
+    }
+    assert_eq!(world.customer.waiting.len(), 50);
+    world
+        .at(HOUR)
+        .event("profile_set", json!({"timezone": "Europe/Lisbon"}));
+    let mut approved = Vec::new();
+    for minutes in 8 * 60..9 * 60 {
+        let said = world.at(minutes * MINUTE).tick();
+        approved.extend(said.into_iter().filter(|line| line.ends_with("approved")));
+    }
+    assert_eq!(
+        approved,
+        [
+            "i59 approved approved",
+            "i58 approved approved",
+            "i57 approved approved"
+        ]
+    );
+}
