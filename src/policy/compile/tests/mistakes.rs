@@ -12,18 +12,10 @@ fn a_mistake_is_reported_where_it_stands() {
             "1:1: unknown key `ruels` in a policy (did you mean `rules`?)",
         ),
         (
-            "score: intent.value",
-            "1:1: `score` is not supported yet by this version (leave it out)",
-        ),
-        (
             "include: [packs/us.yaml]",
             "1:11: `packs/us.yaml` cannot be read (packs/us.yaml: a policy that is loaded by itself includes nothing)",
         ),
         ("score: intent.channel", "1:8: this is a text (expected a number)"),
-        (
-            "score: customer.fatigue",
-            "1:8: `customer.fatigue` is not supported yet by this version",
-        ),
         ("forbear: 2", "1:1: the key `forbear` is written twice (the second one)"),
         (
             "timezone-unknown: [Europe/Lisbn]",
