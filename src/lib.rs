@@ -122,7 +122,7 @@
 //! - librdkafka has no transaction protocol version 2 (KIP-890). See the third row of the table above, and the README.
 //! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic
 //!   itself: who may read that topic can test whether an id was erased.
-//! - `identity_merged` is a dead letter; `policy/compile/later.rs` lists what the policy language does not have yet.
+//! - `identity_merged` is a dead letter: merging two customers is not built yet.
 //! - `forbear audit` does not exist yet: P5 is shown by what is recorded, not by deriving it again.
 
 pub mod cli;

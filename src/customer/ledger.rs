@@ -4,9 +4,57 @@
 
 use crate::customer::apply::{ApplyPolicy, Released, ReleasedBy};
 use crate::customer::record::{Contact, ContactState, DecisionCoordinates, RememberedIntent, Standing, Waiting};
-use crate::customer::{Customer, WaitingBody};
+use crate::customer::stored::StoredForm;
+use crate::customer::{Customer, WaitingBody, endpoint_hash, id_hash};
+use crate::message::{Intent, Name};
+
+impl Contact {
+    /// What an intent becomes by its approval on a channel, as a class, at an instant.
+    pub fn of_intent(intent: &Intent, channel: &Name, class: &Name, cost_micros: i64, at_ms: i64) -> Contact {
+        // An endpoint belongs to the requested channel: a fallback goes out without it.
+        let endpoint = intent.endpoint.as_deref().filter(|_| *channel == intent.channel);
+        Contact {
+            at_ms,
+            state: ContactState::Reserved,
+            reported_at_ms: 0,
+            intent_hash: id_hash(&intent.intent_id),
+            decision: None,
+            channel: channel.clone(),
+            division: intent.division.clone(),
+            class: class.clone(),
+            message_type: intent.message_type.clone(),
+            campaign: intent.campaign.clone(),
+            category: intent.category.clone(),
+            topic: intent.topic.clone(),
+            offer: intent.offer.clone(),
+            tags: intent.tags.clone(),
+            cost_micros,
+            endpoint_hash: endpoint.map(endpoint_hash),
+        }
+    }
+}
 
 impl Customer {
+    /// What a policy looks at, to ask it what would be if the ledger held more: without the queue, and never stored.
+    pub fn imagined(&self) -> Customer {
+        Customer {
+            id: self.id.clone(),
+            standing: self.standing,
+            profile: self.profile.clone(),
+            consents: self.consents.clone(),
+            suppressions: self.suppressions.clone(),
+            preferences: self.preferences.clone(),
+            contacts: self.contacts.clone(),
+            events: self.events.clone(),
+            waiting: Vec::new(),
+            remembered: Vec::new(),
+            recent_event_ids: Vec::new(),
+            overflow: self.overflow,
+            unconfirmed_due_ms: self.unconfirmed_due_ms,
+            stored: StoredForm::default(),
+        }
+    }
+
     /// Enters an approved intent into the ledger, at its decision time.
     pub fn reserve(&mut self, contact: Contact, now_ms: i64, policy: &dyn ApplyPolicy) {
         if self.standing == Standing::Erased {
@@ -142,12 +190,13 @@ impl Customer {
         self.waiting.iter().max_by(|one, other| one.precedence(other))
     }
 
-    /// What of the queue is due, in the order of competitors.
-    pub fn due_waiting(&self, now_ms: i64) -> Vec<Waiting> {
+    /// The first, in the order of competitors, of what is due and not among `judged`. What is judged may make others due:
+    /// whoever works through the queue asks again each time.
+    pub fn next_due_waiting(&self, now_ms: i64, judged: &[DecisionCoordinates]) -> Option<Waiting> {
         let is_due = |waiting: &&Waiting| waiting.due_at_ms.is_some_and(|due_ms| due_ms <= now_ms);
-        let mut due: Vec<_> = self.waiting.iter().filter(is_due).cloned().collect();
-        due.sort_by(Waiting::precedence);
-        due
+        let due = self.waiting.iter().filter(is_due);
+        let left = due.filter(|waiting| !judged.iter().any(|judged| judged.same_origin(&waiting.decision)));
+        left.min_by(|one, other| one.precedence(other)).cloned()
     }
 
     /// When the customer has to be looked at without any input: the earliest waiting intent, or a contact to give back.
@@ -167,6 +216,15 @@ impl Customer {
     pub fn retime_what_waits_for_events(&mut self, now_ms: i64) {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.wake_at_ms.is_none()) {
             waiting.due_at_ms = Some(waiting.due_at_ms.map_or(now_ms, |due_ms| due_ms.min(now_ms)));
+        }
+    }
+
+    /// Makes what stands below this one in the order of competitors due now.
+    pub fn retime_below(&mut self, above: &Waiting, now_ms: i64) {
+        for waiting in &mut self.waiting {
+            if above.precedence(waiting).is_lt() {
+                waiting.due_at_ms = Some(waiting.due_at_ms.map_or(now_ms, |due_ms| due_ms.min(now_ms)));
+            }
         }
     }
 

@@ -73,6 +73,7 @@ impl Reason {
                 | Self::BackOff
                 | Self::Spend
                 | Self::QuietHours
+                | Self::Arbitration
                 | Self::CoolOff
                 | Self::Sequence
                 | Self::RedundantOffer

@@ -156,10 +156,9 @@ fn obeys_in_vain(class: &Class, policy: &Policy) -> bool {
 fn windows_that_never_open_together(policy: &Policy, places: &Places, findings: &mut Findings) {
     let mut said: Vec<Vec<&Name>> = Vec::new();
     for channel in &policy.channels {
-        for (index, class) in policy.classes.iter().enumerate() {
+        for class in &policy.classes {
             let mut windows: Vec<(&Rule, &Schedule)> = Vec::new();
-            let obeyed = policy.index.of_class(index).iter();
-            for rule in obeyed.filter_map(|position| policy.rules.get(*position)) {
+            for rule in policy.rules.iter().filter(|rule| class.obeys.rule(rule)) {
                 let always = rule.when.is_none()
                     && !rule.shadow
                     && certainly_selects(&rule.governs, Some(&class.name), Some(&channel.name));

@@ -6,6 +6,7 @@ pub mod decay;
 pub mod diff;
 pub mod facts;
 pub mod file;
+pub mod index;
 pub mod judge;
 pub mod judgement;
 pub mod lint;

@@ -1,6 +1,7 @@
 //! The compiled policy: what `judge` reads. Built by `compile` from a checked file; never changed afterwards.
 
 use crate::message::{EventKind, Name};
+use crate::policy::index::RuleIndex;
 use jiff::tz::TimeZone;
 
 /// One policy as loaded.
@@ -26,6 +27,8 @@ pub struct Policy {
     pub classes: Vec<Class>,
     /// Kinds of event that count as interest (a machine open never does).
     pub responses: Vec<EventKind>,
+    /// What orders competitors of one class and priority; none: propensity × value.
+    pub score: Option<crate::policy::condition::Score>,
     pub rules: Vec<Rule>,
     /// Emergency stops.
     pub stops: Vec<Stop>,
@@ -45,13 +48,19 @@ impl Policy {
     pub fn depends_on_time(&self) -> bool {
         let mut clauses = self.channels.iter().flat_map(|channel| &channel.consent);
         self.index.depends_on_time()
+            || self.score.as_ref().is_some_and(|score| score.depends_on_time())
             || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.depends_on_time()))
     }
 
     /// Whether any condition reads `customer.fatigue`.
     pub fn reads_fatigue(&self) -> bool {
         let mut clauses = self.channels.iter().flat_map(|channel| &channel.consent);
-        self.index.reads_fatigue || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.reads_fatigue()))
+        self.index.reads_fatigue
+            || self
+                .score
+                .as_ref()
+                .is_some_and(crate::policy::condition::Score::reads_fatigue)
+            || clauses.any(|clause| clause.when.as_ref().is_some_and(|when| when.reads_fatigue()))
     }
 
     /// The class that a message with this class name is judged as: undeclared or none, the default class.
@@ -60,53 +69,16 @@ impl Policy {
             .unwrap_or(self.default_class)
     }
 
+    /// The class that a message with this class name is judged as. A checked policy has at least its default class.
+    pub fn class_of(&self, name: Option<&str>) -> Option<&Class> {
+        self.classes.get(self.class_index(name))
+    }
+
     /// Whether contacts of this class count.
     pub fn class_counts(&self, name: &str) -> bool {
         self.classes
             .get(self.class_index(Some(name)))
             .is_none_or(|class| class.counts)
-    }
-}
-
-/// Which rules a class obeys, in the order in which they decide: by step, then by id.
-#[derive(Debug)]
-pub struct RuleIndex {
-    by_class: Vec<Vec<usize>>,
-    /// Whether any condition reads what changes with time alone.
-    depends_on_time: bool,
-    reads_fatigue: bool,
-}
-
-impl RuleIndex {
-    /// The index of these rules for these classes.
-    pub fn new(rules: &[Rule], classes: &[Class]) -> Self {
-        let mut order: Vec<usize> = (0..rules.len()).collect();
-        order.sort_by(|left, right| {
-            let key = |index: usize| (rules[index].kind.reason().step(), &rules[index].id);
-            key(*left).cmp(&key(*right))
-        });
-        let by_class = classes
-            .iter()
-            .map(|class| {
-                let obeyed = order.iter().copied().filter(|index| class.obeys.rule(&rules[*index]));
-                obeyed.collect()
-            })
-            .collect();
-        Self {
-            by_class,
-            depends_on_time: rules.iter().any(Rule::depends_on_time),
-            reads_fatigue: rules.iter().any(Rule::reads_fatigue),
-        }
-    }
-
-    /// Whether the derived facts have to be computed for the rules at all.
-    pub fn depends_on_time(&self) -> bool {
-        self.depends_on_time
-    }
-
-    /// Positions in `Policy::rules` of the rules that a class obeys.
-    pub fn of_class(&self, class: usize) -> &[usize] {
-        self.by_class.get(class).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -157,7 +129,9 @@ pub struct Class {
     pub rank: u16,
     pub obeys: Obeys,
     pub counts: bool,
+    /// How long a customer's first intent of the class waits for competitors; 0: it is judged at once.
     pub hold_ms: i64,
+    /// Whether a deferred intent of the class keeps its slot against those below it.
     pub reserve: bool,
 }
 
@@ -233,7 +207,7 @@ impl Rule {
         self.kind.depends_on_time() || self.when.as_ref().is_some_and(|when| when.depends_on_time())
     }
 
-    fn reads_fatigue(&self) -> bool {
+    pub(super) fn reads_fatigue(&self) -> bool {
         let limits = self.kind.limits();
         limits.is_some_and(|limits| limits.reads_fatigue())
             || self.when.as_ref().is_some_and(|when| when.reads_fatigue())

@@ -1,8 +1,10 @@
 //! The total order of competitors: class rank, priority, score, earliest expiry (absent last), oldest creation, intent id.
 //! Due intents of one customer are judged in this order.
 
-use crate::customer::Waiting;
+use crate::customer::{Customer, Waiting};
 use crate::message::{Intent, Name};
+use crate::policy::condition::{ConditionError, Derived, Facts};
+use crate::policy::facts;
 use crate::policy::model::Policy;
 use std::cmp::Ordering;
 
@@ -11,7 +13,7 @@ use std::cmp::Ordering;
 pub struct Place {
     pub class_rank: u16,
     pub priority: u16,
-    /// Propensity times value; a missing factor makes it 0.
+    /// From [`score`].
     pub score: f64,
     pub expires_at_ms: Option<i64>,
     pub created_at_ms: i64,
@@ -19,15 +21,13 @@ pub struct Place {
 }
 
 impl Place {
-    /// The place of an intent.
-    pub fn of_intent(policy: &Policy, intent: &Intent) -> Self {
-        let class = policy.classes.get(policy.class_index(intent.class.as_deref()));
-        let score = intent.propensity.unwrap_or(0.0) * intent.value.unwrap_or(0.0);
+    /// The place of an intent, as it stands at `at_ms`. A formula that fails makes the score 0 (and the judge suppresses).
+    pub fn of_intent(policy: &Policy, customer: &Customer, intent: &Intent, at_ms: i64) -> Self {
+        let class = policy.class_of(intent.class.as_deref());
         Self {
             class_rank: class.map_or(0, |class| class.rank),
             priority: intent.priority,
-            // Neither "not a number" nor a negative zero may order anything.
-            score: if score.is_nan() { 0.0 } else { score + 0.0 },
+            score: score(policy, customer, intent, at_ms).unwrap_or(0.0),
             expires_at_ms: intent.expires_at_ms,
             created_at_ms: intent.created_at_ms,
             intent_id: intent.intent_id.clone(),
@@ -45,6 +45,32 @@ impl Place {
             intent_id: waiting.intent_id.clone(),
         }
     }
+}
+
+/// The policy's formula, over the intent on the channel that it asks for; without one, propensity times value, where a
+/// missing factor is 0.
+///
+/// # Errors
+/// The formula failed.
+pub fn score(policy: &Policy, customer: &Customer, intent: &Intent, at_ms: i64) -> Result<f64, ConditionError> {
+    let Some(formula) = &policy.score else {
+        // Both are finite, and only their product may not be; a negative zero may not order anything.
+        return Ok(intent.propensity.unwrap_or(0.0) * intent.value.unwrap_or(0.0) + 0.0);
+    };
+    let derived = if formula.depends_on_time() {
+        facts::derived(policy, customer, at_ms)
+    } else {
+        Derived::default()
+    };
+    let unnamed = Name::from("");
+    let class = policy.class_of(intent.class.as_deref());
+    formula.evaluate(&Facts {
+        intent,
+        channel: &intent.channel,
+        class: class.map_or(&unnamed, |class| &class.name),
+        customer,
+        derived: &derived,
+    })
 }
 
 impl PartialEq for Place {

@@ -4,19 +4,22 @@
 //! of approved, suppressed, dead letter or the queue; what leaves the queue leaves it with exactly one terminal record; every
 //! verdict has a decision record; the decision id names the original record and grows by one attempt a verdict.
 
+mod competitors;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
+pub use competitors::order_anew;
 pub use waiting::give_up;
 
 use super::headers::verdict_record;
 use super::{Received, SourceCoordinates, Stamp, TopicNames, decision};
 use crate::commit::log::Outgoing;
 use crate::customer::{
-    CapacityUse, Contact, ContactState, Customer, DecisionCoordinates, LoadError, Released, Waiting, WaitingBody,
-    apply, endpoint_hash, id_hash,
+    CapacityUse, Contact, Customer, DecisionCoordinates, LoadError, Released, Waiting, WaitingBody, apply, id_hash,
 };
 use crate::message::{EngagementEvent, EventKind, Intent, Name};
-use crate::policy::judge::{Situation, judge};
+use crate::policy::judge::{Competition, Situation, judge_among};
 use crate::policy::judgement::{Judgement, Reason, Verdict};
 use crate::policy::model::{Policy, ReleaseCause};
 use crate::policy::order::Place;
@@ -112,7 +115,9 @@ pub fn arrival<E>(
         partition_count: context.partition_count,
         capacity: &effects.capacity,
     };
-    let judgement = judge(context.policy, customer, arrival.intent, now_ms, &situation);
+    let competition = competitors::met_by_arrival(context, customer, arrival.intent, read)?;
+    let intent = arrival.intent;
+    let judgement = judge_among(context.policy, customer, intent, now_ms, &situation, &competition);
     if judgement.verdict != Verdict::Deferred {
         subject.settle(context, customer, &judgement, effects);
         return Ok(());
@@ -129,7 +134,8 @@ pub fn arrival<E>(
         value: arrival.received.value.unwrap_or_default().to_vec(),
         headers: arrival.received.headers.to_vec(),
     };
-    customer.add_waiting(subject.waiting(context, &judgement, None), body);
+    let place = Place::of_intent(context.policy, customer, arrival.intent, now_ms);
+    customer.add_waiting(subject.waiting(context, &judgement, None, place), body);
     bound_the_queue(context, customer, read, effects)
 }
 
@@ -145,8 +151,10 @@ pub fn due<E>(
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
     release_due(context, customer, effects);
-    for waiting in customer.due_waiting(context.stamp.decided_at_ms) {
+    let mut judged = Vec::new();
+    while let Some(waiting) = customer.next_due_waiting(context.stamp.decided_at_ms, &judged) {
         judge_waiting(context, customer, &waiting, read, effects)?;
+        judged.push(waiting.decision);
     }
     Ok(())
 }
@@ -168,6 +176,7 @@ pub fn judge_waiting<E>(
     read: Read<E>,
     effects: &mut Effects,
 ) -> Result<(), LoadError<E>> {
+    let competition = competitors::met_by_waiting(context, customer, waiting, read)?;
     with_record(
         context,
         customer,
@@ -175,7 +184,11 @@ pub fn judge_waiting<E>(
         read,
         effects,
         |subject, customer, effects| {
-            judge_again(context, customer, waiting, &subject, effects);
+            let has_moved = judge_again(context, customer, waiting, &subject, &competition, effects);
+            // Those below were timed by the slot that it kept.
+            if has_moved && competitors::keeps_a_slot(context.policy, subject.intent) {
+                customer.retime_below(waiting, context.stamp.decided_at_ms);
+            }
         },
     )
 }
@@ -230,30 +243,35 @@ pub fn engagement<E>(
     )
 }
 
+/// Answers whether it will not be sent when it was to wake: it wakes at another time, or never.
 fn judge_again(
     context: &StepContext,
     customer: &mut Customer,
     waiting: &Waiting,
     subject: &Subject,
+    competition: &Competition,
     effects: &mut Effects,
-) {
+) -> bool {
     let situation = Situation {
         first_deferred_ms: waiting.first_deferred_ms,
         partition_count: context.partition_count,
         capacity: &effects.capacity,
     };
-    let judgement = judge(
+    let judgement = judge_among(
         context.policy,
         customer,
         subject.intent,
         context.stamp.decided_at_ms,
         &situation,
+        competition,
     );
     if judgement.verdict != Verdict::Deferred {
         subject.settle(context, customer, &judgement, effects);
-        return;
+        return judgement.verdict == Verdict::Suppressed;
     }
-    let mut renewed = subject.waiting(context, &judgement, waiting.first_deferred_ms);
+    let now_ms = context.stamp.decided_at_ms;
+    let place = Place::of_intent(context.policy, customer, subject.intent, now_ms);
+    let mut renewed = subject.waiting(context, &judgement, waiting.first_deferred_ms, place);
     let said = |waiting: &Waiting| (waiting.reason, waiting.rule.clone(), waiting.wake_at_ms);
     if said(&renewed) == said(waiting) {
         // Nothing that a reader would want to know: the same decision stands.
@@ -271,6 +289,7 @@ fn judge_again(
     if let Some(place) = customer.waiting_mut(&waiting.decision) {
         *place = renewed;
     }
+    judgement.wake_at_ms != waiting.wake_at_ms
 }
 
 fn next_attempt(decision: &DecisionCoordinates) -> DecisionCoordinates {
@@ -368,48 +387,38 @@ impl Subject<'_> {
         let now_ms = context.stamp.decided_at_ms;
         self.publish(context, judgement, None, effects);
         customer.remove_waiting(&self.decision);
-        let intent_hash = id_hash(&self.intent.intent_id);
         if judgement.verdict == Verdict::Approved {
-            let contact = self.contact(judgement, intent_hash, now_ms);
+            let Judgement {
+                channel,
+                class,
+                cost_micros,
+                ..
+            } = judgement;
+            let contact = Contact {
+                decision: Some(self.decision.clone()),
+                ..Contact::of_intent(self.intent, channel, class, *cost_micros, now_ms)
+            };
             note_approval(context.policy, &customer.profile, &contact, &mut effects.capacity);
             customer.reserve(contact, now_ms, context.policy);
             wake_what_needs_a_contact(context, customer);
         }
         let remember_ms = context.policy.remember_intents_ms;
+        let intent_hash = id_hash(&self.intent.intent_id);
         customer.remember(intent_hash, now_ms, self.decision.clone(), remember_ms);
     }
 
-    fn contact(&self, judgement: &Judgement, intent_hash: u64, now_ms: i64) -> Contact {
-        // An endpoint belongs to the requested channel: a fallback goes out without it.
-        let requested = judgement.channel == self.intent.channel;
-        let endpoint = self.intent.endpoint.as_deref().filter(|_| requested);
-        Contact {
-            at_ms: now_ms,
-            state: ContactState::Reserved,
-            reported_at_ms: 0,
-            intent_hash,
-            decision: Some(self.decision.clone()),
-            channel: judgement.channel.clone(),
-            division: self.intent.division.clone(),
-            class: judgement.class.clone(),
-            message_type: self.intent.message_type.clone(),
-            campaign: self.intent.campaign.clone(),
-            category: self.intent.category.clone(),
-            topic: self.intent.topic.clone(),
-            offer: self.intent.offer.clone(),
-            tags: self.intent.tags.clone(),
-            cost_micros: judgement.cost_micros,
-            endpoint_hash: endpoint.map(endpoint_hash),
-        }
-    }
-
-    fn waiting(&self, context: &StepContext, judgement: &Judgement, first_deferred_ms: Option<i64>) -> Waiting {
+    fn waiting(
+        &self,
+        context: &StepContext,
+        judgement: &Judgement,
+        first_deferred_ms: Option<i64>,
+        place: Place,
+    ) -> Waiting {
         let now_ms = context.stamp.decided_at_ms;
         let planned = judgement.reason == Reason::Planned;
         let first_deferred_ms = first_deferred_ms.or((!planned).then_some(now_ms));
         let given_up_ms = first_deferred_ms.map(|first_ms| first_ms.saturating_add(context.policy.max_defer_ms));
         let ends = [judgement.wake_at_ms, self.intent.expires_at_ms, given_up_ms];
-        let place = Place::of_intent(context.policy, self.intent);
         let header_bytes = |(name, value): &(String, Option<Vec<u8>>)| name.len() + value.as_ref().map_or(0, Vec::len);
         let size =
             self.received.value.map_or(0, <[u8]>::len) + self.received.headers.iter().map(header_bytes).sum::<usize>();

@@ -27,6 +27,12 @@ pub struct ClassFacts {
     pub counts: bool,
     /// Kinds (`suppression-list`, `consent`, `cap`, …) and rule ids, or `all`.
     pub obeys: Vec<String>,
+    /// Highest first among competitors.
+    pub rank: u16,
+    /// How long an intent waits for competitors at most; 0: not at all.
+    pub hold_ms: i64,
+    /// Whether a deferred one keeps its slot.
+    pub reserve: bool,
 }
 
 /// Any of the listed values; an empty list is any value.

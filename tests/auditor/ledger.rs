@@ -1,5 +1,6 @@
 //! P3 and P4: the ledger of every customer, folded from the decisions in the order of the log, and the clock.
 
+use super::competitors::{Queue, check_slot};
 use super::facts::{PolicyFacts, RuleFacts, RuleTest, Traits, Zones};
 use super::reading::{Decision, Event, text};
 use super::{Evidence, Findings};
@@ -8,18 +9,28 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What the checks keep of one contact.
 #[derive(Debug, Clone)]
-struct Contact {
-    at_ms: i64,
-    class: String,
+pub struct Contact {
+    pub at_ms: i64,
+    pub class: String,
     channel: String,
     members: BTreeMap<&'static str, String>,
     released: bool,
+}
+
+/// An approval, with the contact that it made and the policy that it names.
+#[derive(Clone, Copy)]
+pub struct Approval<'a> {
+    pub evidence: &'a Evidence<'a>,
+    pub policy: &'a PolicyFacts,
+    pub decision: &'a Decision,
+    pub contact: &'a Contact,
 }
 
 const MEMBERS: &[&str] = &["division", "campaign", "category", "topic", "offer"];
 
 pub fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
     let mut approved: HashMap<&str, Vec<(&str, Contact)>> = HashMap::new();
+    let mut queues: HashMap<&str, Queue<'_>> = HashMap::new();
     let mut newest_ms: BTreeMap<i32, i64> = BTreeMap::new();
     for decision in &evidence.decisions {
         let contacts = approved.entry(&decision.customer_id).or_default();
@@ -39,6 +50,12 @@ pub fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
             );
         }
         *newest_ms = (*newest_ms).max(decision.decided_at_ms);
+        let queue = queues.entry(&decision.customer_id).or_default();
+        if decision.verdict == "deferred" {
+            queue.insert(&decision.source, decision);
+        } else {
+            queue.remove(&decision.source);
+        }
         if decision.verdict != "approved" {
             continue;
         }
@@ -47,7 +64,15 @@ pub fn check(evidence: &Evidence<'_>, findings: &mut Findings) {
         };
         match evidence.input.policies.get(&decision.policy) {
             None => findings.add("P6", format!("the decision {} names an unknown policy", decision.id)),
-            Some(policy) => check_rules(evidence, policy, decision, &contact, contacts, findings),
+            Some(policy) => {
+                let approval = Approval {
+                    evidence,
+                    policy,
+                    decision,
+                    contact: &contact,
+                };
+                check_rules(&approval, contacts, queue, findings);
+            }
         }
         contacts.push((&decision.id, contact));
     }
@@ -66,7 +91,7 @@ fn release(decision: &Decision, contacts: &mut [(&str, Contact)], findings: &mut
     }
 }
 
-fn contact_of(evidence: &Evidence<'_>, decision: &Decision) -> Option<Contact> {
+pub fn contact_of(evidence: &Evidence<'_>, decision: &Decision) -> Option<Contact> {
     let intent = evidence.sources.get(&decision.source)?.1.as_ref()?;
     Some(Contact {
         at_ms: decision.decided_at_ms,
@@ -106,7 +131,7 @@ fn elsewhere(events: &[Event], decision: &Decision) -> Vec<Contact> {
 }
 
 impl Contact {
-    fn traits(&self) -> Traits<'_> {
+    pub fn traits(&self) -> Traits<'_> {
         let member = |name: &str| self.members.get(name).map(String::as_str);
         Traits {
             class: &self.class,
@@ -126,14 +151,13 @@ impl Contact {
     }
 }
 
-fn check_rules(
-    evidence: &Evidence<'_>,
-    policy: &PolicyFacts,
-    decision: &Decision,
-    contact: &Contact,
-    earlier: &[(&str, Contact)],
-    findings: &mut Findings,
-) {
+fn check_rules(approval: &Approval<'_>, earlier: &[(&str, Contact)], queue: &Queue<'_>, findings: &mut Findings) {
+    let Approval {
+        evidence,
+        policy,
+        decision,
+        contact,
+    } = *approval;
     let events = evidence
         .events
         .get(&decision.customer_id)
@@ -147,6 +171,7 @@ fn check_rules(
         .filter(|contact| !contact.released)
         .collect();
     let candidates = zones(policy, decision, events);
+    check_slot(approval, &ledger, &candidates, queue, findings);
     for rule in &policy.rules {
         let governed = rule.governs.matches(&contact.traits());
         if !governed || !policy.obeys(&decision.class, rule.test.kind(), Some(&rule.id)) {
@@ -172,7 +197,7 @@ fn check_rules(
 }
 
 /// How many contacts counted where the rule forbids the approval.
-fn broken(
+pub fn broken(
     policy: &PolicyFacts,
     rule: &RuleFacts,
     contact: &Contact,

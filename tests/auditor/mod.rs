@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 mod capacity;
+mod competitors;
 mod consent;
 pub mod facts;
 mod ledger;
@@ -101,6 +102,7 @@ pub fn audit(input: &AuditInput) -> Vec<Violation> {
     consent::check(&evidence, &mut findings);
     ledger::check(&evidence, &mut findings);
     capacity::check(&evidence, &mut findings);
+    competitors::check(&evidence, &mut findings);
     let mut violations = findings.violations;
     violations.sort();
     violations

@@ -215,6 +215,9 @@ fn check_suppressed(evidence: &Evidence<'_>, intent: &Intent, terminal: &Termina
             _ => {}
         }
     }
+    if reason == "arbitration" && (rule.is_none() || (policy.is_some() && known.is_none())) {
+        broken("the rule that was kept for another is not named");
+    }
     let has_next = header(terminal.record, "forbear-next-eligible-at").is_some();
     let timed = match known.map(|known| &known.test) {
         Some(super::facts::RuleTest::Cap { limit, .. }) => *limit > 0,
@@ -324,7 +327,8 @@ fn check_decision(evidence: &Evidence<'_>, decision: &Decision, findings: &mut F
     if decision.wake_at_ms.is_some() && decision.verdict != "deferred" {
         broken("ends its intent and wakes it");
     }
-    if RULE_REASONS.contains(&decision.reason.as_str()) {
+    // What is kept for somebody else is kept by a rule, too.
+    if RULE_REASONS.contains(&decision.reason.as_str()) || decision.reason == "arbitration" {
         let named = |block: &serde_json::Value| {
             block.get("rule").and_then(serde_json::Value::as_str) == decision.rule.as_deref()
                 && block.get("reason").and_then(serde_json::Value::as_str) == Some(&decision.reason)

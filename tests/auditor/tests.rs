@@ -1,6 +1,9 @@
 //! The auditor is only worth what it catches: for each kind of violation one small set of topics that has it, and one
 //! good set that has none.
 
+#[path = "competitor_tests.rs"]
+mod competitors;
+
 use super::auditor::facts::{ChannelFacts, ClassFacts, PolicyFacts, RuleFacts, RuleTest, Scope, Span, Window, Zone};
 use super::auditor::{AuditInput, TopicNames, TopicRecord, audit, reading};
 use serde_json::{Value, json};
@@ -50,11 +53,17 @@ fn facts() -> PolicyFacts {
                 name: "marketing".into(),
                 counts: true,
                 obeys: vec!["all".into()],
+                rank: 1,
+                hold_ms: 0,
+                reserve: false,
             },
             ClassFacts {
                 name: "legal".into(),
                 counts: false,
                 obeys: vec!["suppression-list".into()],
+                rank: 2,
+                hold_ms: 0,
+                reserve: false,
             },
         ],
         rules: vec![

@@ -72,10 +72,13 @@ rules:
 }
 
 fn facts(burst_limit: usize, day_limit: usize) -> PolicyFacts {
-    let class = |name: &str, counts: bool, obeys: &[&str]| ClassFacts {
+    let class = |name: &str, rank: u16, counts: bool, obeys: &[&str]| ClassFacts {
         name: name.into(),
         counts,
         obeys: obeys.iter().map(|kind| (*kind).to_owned()).collect(),
+        rank,
+        hold_ms: 0,
+        reserve: false,
     };
     let channel = |name: &str, opt_in: bool| ChannelFacts {
         name: name.into(),
@@ -87,9 +90,9 @@ fn facts(burst_limit: usize, day_limit: usize) -> PolicyFacts {
         remember_intents_ms: 35 * DAY_MS,
         channels: vec![channel("email", false), channel("sms", true), channel("push", false)],
         classes: vec![
-            class("legal", false, &["suppression-list"]),
-            class("service", true, &["suppression-list", "consent", "quiet-hours"]),
-            class("marketing", true, &["all"]),
+            class("legal", 3, false, &["suppression-list"]),
+            class("service", 2, true, &["suppression-list", "consent", "quiet-hours"]),
+            class("marketing", 1, true, &["all"]),
         ],
         rules: rules(burst_limit, day_limit),
     }

@@ -93,12 +93,40 @@ rules:
   - { id: variety, mix: { of: { channel: email }, at-most: 60%, last: 5 }, on-hit: defer }
 "#;
 
+/// Nearly everything waits, for one reason or another: for competitors, for the morning, for room that is kept.
+const COMPETING: &str = r#"forbear: 1
+name: competing
+timezone: Asia/Tokyo
+defaults: { on-hit: defer, class: marketing, max-defer: 2d, remember-intents: 35d }
+channels:
+  email: { consent: opt-out }
+  sms: { consent: opt-in }
+  push: { consent: opt-out }
+classes:
+  legal: { rank: 3, obeys: [suppression-list], counts: false }
+  service: { rank: 2, obeys: [suppression-list, consent, quiet-hours, day, spacing], counts: true, reserve: true }
+  marketing: { rank: 1, obeys: all, counts: true, hold: 20min, reserve: true }
+responses: [clicked, replied]
+rules:
+  - { id: day, cap: { limit: 2, window: 24h } }
+  - { id: spacing, gap: 1h }
+  - { id: division-day, cap: { limit: 1, window: 24h }, per: [division], for: { class: marketing }, on-hit: suppress }
+  - id: email-day
+    cap: { limit: 1, window: calendar-day, timezone: customer }
+    for: { class: marketing, channel: email }
+    on-hit: [fallback, defer]
+  - id: nights
+    quiet-hours: { timezone: customer, quiet: [ { days: mon-sun, from: "20:00", to: "09:00" } ] }
+    for: { channel: [sms, push] }
+"#;
+
 /// Every policy that a seed may draw.
 pub fn all() -> Vec<Known> {
     vec![
         known("deferring", DEFERRING, deferring()),
         known("strict", STRICT, strict()),
         known("shared", SHARED, shared()),
+        known("competing", COMPETING, competing()),
     ]
 }
 
@@ -140,10 +168,13 @@ fn rule(id: &str, governs: Scope, test: RuleTest) -> RuleFacts {
 }
 
 fn base(company_zone: &str, rules: Vec<RuleFacts>) -> PolicyFacts {
-    let class = |name: &str, counts: bool, obeys: &[&str]| ClassFacts {
+    let class = |name: &str, rank: u16, counts: bool, obeys: &[&str]| ClassFacts {
         name: name.into(),
         counts,
         obeys: obeys.iter().map(|kind| (*kind).to_owned()).collect(),
+        rank,
+        hold_ms: 0,
+        reserve: false,
     };
     let channel = |name: &str, opt_in: bool| ChannelFacts {
         name: name.into(),
@@ -155,9 +186,9 @@ fn base(company_zone: &str, rules: Vec<RuleFacts>) -> PolicyFacts {
         remember_intents_ms: 35 * DAY_MS,
         channels: vec![channel("email", false), channel("sms", true), channel("push", false)],
         classes: vec![
-            class("legal", false, &["suppression-list"]),
-            class("service", true, &["suppression-list", "consent", "quiet-hours"]),
-            class("marketing", true, &["all"]),
+            class("legal", 3, false, &["suppression-list"]),
+            class("service", 2, true, &["suppression-list", "consent", "quiet-hours"]),
+            class("marketing", 1, true, &["all"]),
         ],
         rules,
     }
@@ -209,6 +240,49 @@ fn deferring() -> PolicyFacts {
         ),
     ];
     base("America/New_York", rules)
+}
+
+fn competing() -> PolicyFacts {
+    let night = vec![Span {
+        days: Vec::new(),
+        from_minute: 20 * 60,
+        to_minute: 9 * 60,
+    }];
+    let day = |limit: usize| RuleTest::Cap {
+        limit,
+        window: Window::RollingMs(DAY_MS),
+    };
+    let rules = vec![
+        rule("day", Scope::default(), day(2)),
+        rule("spacing", Scope::default(), RuleTest::Gap { gap_ms: HOUR_MS }),
+        RuleFacts {
+            per: vec!["division".into()],
+            ..rule("division-day", marketing(), day(1))
+        },
+        rule(
+            "email-day",
+            on(&["email"], marketing()),
+            RuleTest::Cap {
+                limit: 1,
+                window: Window::CalendarDay(Zone::Customer),
+            },
+        ),
+        rule(
+            "nights",
+            on(&["sms", "push"], Scope::default()),
+            RuleTest::Quiet {
+                zone: Zone::Customer,
+                spans: night,
+            },
+        ),
+    ];
+    let mut facts = base("Asia/Tokyo", rules);
+    for class in facts.classes.iter_mut().filter(|class| class.name != "legal") {
+        class.reserve = true;
+    }
+    facts.classes[1].obeys.extend(["day".to_owned(), "spacing".to_owned()]);
+    facts.classes[2].hold_ms = HOUR_MS / 3;
+    facts
 }
 
 fn strict() -> PolicyFacts {

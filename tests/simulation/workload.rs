@@ -182,6 +182,13 @@ impl Workload {
         if self.maybe(0.3) {
             body.insert("priority".into(), self.random.random_range(0..=1000).into());
         }
+        if self.maybe(0.3) {
+            body.insert("value".into(), self.random.random_range(0..=100).into());
+            body.insert(
+                "propensity".into(),
+                (f64::from(self.random.random_range(0..=4_u8)) / 4.0).into(),
+            );
+        }
         if self.maybe(self.mix.poison) {
             body.insert("payload".into(), json!({"poison": true}));
         } else if self.maybe(0.2) {

@@ -152,8 +152,14 @@ fn the_queue_is_in_the_order_of_competitors() {
     for waiting in expected.iter().rev() {
         customer.add_waiting(waiting.clone(), body());
     }
-    assert_eq!(customer.due_waiting(NOW_MS + DAY_MS), expected);
-    assert!(customer.due_waiting(NOW_MS + DAY_MS - 1).is_empty());
+    let mut judged = Vec::new();
+    for expected in &expected {
+        let next = customer.next_due_waiting(NOW_MS + DAY_MS, &judged);
+        assert_eq!(next.as_ref(), Some(expected));
+        judged.push(expected.decision.clone());
+    }
+    assert_eq!(customer.next_due_waiting(NOW_MS + DAY_MS, &judged), None);
+    assert_eq!(customer.next_due_waiting(NOW_MS + DAY_MS - 1, &[]), None);
     assert_eq!(customer.lowest_waiting(), expected.last());
     assert_eq!(customer.waiting_bytes(), 7 * 400);
 }

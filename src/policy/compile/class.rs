@@ -25,16 +25,17 @@ pub(super) const KINDS: &[(&str, RuleKindName)] = &[
 ];
 
 /// The classes, in the order of the file.
-pub(super) fn classes(node: &Node, context: &mut Context<'_>) -> Vec<Class> {
+pub(super) fn classes(node: &Node, max_defer_ms: i64, context: &mut Context<'_>) -> Vec<Class> {
     let entries = fields::entries(node, "`classes`", &mut context.findings);
     if entries.is_empty() {
         let label = "expected at least one, such as `marketing: { rank: 1, obeys: all, counts: true }`";
         context.findings.error("range", node.span, "there is no class", label);
     }
-    entries.iter().filter_map(|entry| class(entry, context)).collect()
+    let classes = entries.iter().filter_map(|entry| class(entry, max_defer_ms, context));
+    classes.collect()
 }
 
-fn class(entry: &Entry, context: &mut Context<'_>) -> Option<Class> {
+fn class(entry: &Entry, max_defer_ms: i64, context: &mut Context<'_>) -> Option<Class> {
     let named = scalar::check_name(&entry.key, "a class", "-_", entry.key_span, &mut context.findings);
     let mut fields = Fields::open(&entry.value, "a class", &mut context.findings)?;
     let rank = fields.require("rank", &mut context.findings);
@@ -44,16 +45,12 @@ fn class(entry: &Entry, context: &mut Context<'_>) -> Option<Class> {
         .and_then(|node| obeys(node, context));
     let counts = fields.require("counts", &mut context.findings);
     let counts = counts.and_then(|node| scalar::truth(node, "`counts`", &mut context.findings));
-    if let Some(hold) = fields.take("hold")
-        && scalar::exact_ms(hold, "`hold`", &mut context.findings).is_some_and(|ms| ms > 0)
-    {
-        context.not_yet(hold.span, "hold");
-    }
-    if let Some(reserve) = fields.take("reserve")
-        && scalar::truth(reserve, "`reserve`", &mut context.findings) == Some(true)
-    {
-        context.not_yet(reserve.span, "reserve");
-    }
+    let hold = fields.take("hold");
+    let hold_ms = hold.map_or(Some(0), |node| hold_ms(node, max_defer_ms, context));
+    let reserve = fields.take("reserve");
+    let reserve = reserve.map_or(Some(false), |node| {
+        scalar::truth(node, "`reserve`", &mut context.findings)
+    });
     fields.close(&mut context.findings);
     if !named {
         return None;
@@ -63,9 +60,21 @@ fn class(entry: &Entry, context: &mut Context<'_>) -> Option<Class> {
         rank: u16::try_from(rank?).ok()?,
         obeys: obeys?,
         counts: counts?,
-        hold_ms: 0,
-        reserve: false,
+        hold_ms: hold_ms?,
+        reserve: reserve?,
     })
+}
+
+/// A hold is a deferral: it has to leave time to judge, and to wait for room afterwards.
+fn hold_ms(node: &Node, max_defer_ms: i64, context: &mut Context<'_>) -> Option<i64> {
+    let hold_ms = scalar::exact_ms(node, "`hold`", &mut context.findings)?;
+    if hold_ms > 0 && hold_ms >= max_defer_ms {
+        let message = "`hold` is not shorter than `max-defer`";
+        let label = "what it holds would be given up before it is judged";
+        context.findings.error("range", node.span, message, label);
+        return None;
+    }
+    Some(hold_ms)
 }
 
 fn obeys(node: &Node, context: &mut Context<'_>) -> Option<Obeys> {

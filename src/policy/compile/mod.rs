@@ -8,7 +8,6 @@ mod channel;
 mod class;
 mod cool_off;
 mod holdout;
-mod later;
 mod limit;
 mod mix;
 mod pressure;
@@ -23,7 +22,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
-use super::condition::{Condition, Expression, Problem, Vocabulary};
+use super::condition::{Condition, Expression, Problem, Score, Vocabulary};
 use super::file::document::ReadFile;
 use super::file::{Diagnostic, Diagnostics, Document, Findings, Node, Span, Value};
 use super::lint::lint;
@@ -32,12 +31,6 @@ use super::rules::Experiment;
 use crate::message::EventKind;
 use jiff::civil::{Date, Weekday};
 use jiff::tz::TimeZone;
-
-/// Keys that are read only to be refused.
-#[cfg(test)]
-pub(in crate::policy) fn refused_keys() -> Vec<&'static str> {
-    later::TOP_LEVEL.to_vec()
-}
 
 /// What the parts of a file need of each other while it is compiled.
 struct Context<'n> {
@@ -137,6 +130,24 @@ impl Context<'_> {
         }
     }
 
+    /// An expression that orders competitors; one that does not depend on anything orders nothing, and is warned about.
+    fn score(&mut self, node: &Node) -> Option<Score> {
+        let text = super::file::scalar::text(node, "a score", &mut self.findings)?;
+        let compiled = Score::compile(text, self.vocabulary());
+        match compiled {
+            Ok((score, constant)) => {
+                if constant.is_some() {
+                    let message = "this score is the same for every message";
+                    let label = "it reads nothing of the intent or the customer";
+                    self.findings
+                        .push(Diagnostic::warning("constant-score", node.span, message, label));
+                }
+                Some(score)
+            }
+            Err(problems) => self.report(node, text, problems),
+        }
+    }
+
     fn vocabulary(&self) -> Vocabulary<'_> {
         Vocabulary {
             channels: &self.channels,
@@ -168,12 +179,6 @@ impl Context<'_> {
             self.findings.push(diagnostic.suggest(suggestion));
         }
         None
-    }
-
-    /// Refuses what a later version will know.
-    fn not_yet(&mut self, place: Span, what: &str) {
-        let message = format!("`{what}` is not supported yet by this version");
-        self.findings.error("not-supported-yet", place, message, "leave it out");
     }
 }
 

@@ -1,9 +1,10 @@
 //! The top level of the file, in the order in which its parts need each other: names first, then what mentions them.
 
-use super::{Calendar, Context, channel, class, holdout, later, rule, selector};
+use super::{Calendar, Context, channel, class, holdout, rule, selector};
 use crate::message::{EventKind, Name};
 use crate::policy::file::{Diagnostic, Fields, Node, Span as Place, Value, fields, scalar};
-use crate::policy::model::{Exception, OnHit, Policy, RuleIndex, Stop};
+use crate::policy::index::RuleIndex;
+use crate::policy::model::{Exception, OnHit, Policy, Stop};
 use crate::policy::window::calendar;
 use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
@@ -45,13 +46,6 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
         context.week_start = scalar::weekday(day, "`week-start`", &mut context.findings).unwrap_or(context.week_start);
     }
     let timezone_unknown = zones(file.take("timezone-unknown"), context);
-    for key in later::TOP_LEVEL {
-        if let Some(entry) = file.take_entry(key)
-            && !is_void(&entry.value)
-        {
-            context.not_yet(entry.key_span, key);
-        }
-    }
     let channels = file.require("channels", &mut context.findings);
     let classes = file.require("classes", &mut context.findings);
     let rules = file.take("rules");
@@ -66,10 +60,13 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
     let channels = channels
         .map(|node| channel::channels(node, context))
         .unwrap_or_default();
-    let classes = classes.map(|node| class::classes(node, context)).unwrap_or_default();
+    let classes = classes
+        .map(|node| class::classes(node, defaults.max_defer_ms, context))
+        .unwrap_or_default();
     let rules = rules
         .map(|node| rule::rules(node, &defaults, context))
         .unwrap_or_default();
+    let score = file.take("score").map(|node| context.score(node));
     let stops = stops(file.take("stops"), context);
     let exceptions = exceptions(file.take("exceptions"), context);
     // Read by `forbear policy test`; what is included is merged before anything is compiled.
@@ -97,6 +94,7 @@ pub(super) fn policy<'n>(root: &'n Node, bytes: &[u8], context: &mut Context<'n>
         channels,
         classes,
         responses,
+        score: score.flatten(),
         rules,
         stops,
         exceptions,
@@ -118,11 +116,6 @@ pub(super) fn reviews(reviews: &[(Place, jiff::civil::Date)], context: &mut Cont
                 .push(Diagnostic::warning("over", *place, message, label));
         }
     }
-}
-
-/// Written, but as nothing: `include: []`.
-fn is_void(node: &Node) -> bool {
-    node.is_empty() || matches!(&node.value, Value::List(items) if items.is_empty())
 }
 
 fn name(file: &mut Fields<'_>, context: &mut Context<'_>) -> Option<String> {

@@ -2,9 +2,9 @@
 //!
 //! A text is short and not deep, so that no parser can be made to work long or to exhaust the stack.
 
-use super::lower::{Lowering, Type};
+use super::lower::{Lowering, Wanted};
 use super::program::{Computed, Node, Scope};
-use super::{Condition, ConditionError, Expression, Reads};
+use super::{Condition, ConditionError, Expression, Reads, Score};
 use crate::policy::rules::Experiment;
 
 /// The longest expression, in bytes.
@@ -35,7 +35,7 @@ pub struct Problem {
 impl Condition {
     /// A condition from its text; beside it, its value if it does not depend on anything.
     pub fn compile(text: &str, vocabulary: Vocabulary<'_>) -> Result<(Self, Option<bool>), Vec<Problem>> {
-        let (node, reads) = checked(text, vocabulary, Type::Truth)?;
+        let (node, reads) = checked(text, vocabulary, Wanted::Truth)?;
         let constant = node.truth(&Scope::new(None)).ok();
         let condition = Self::reading(text, reads, move |facts| node.truth(&Scope::new(Some(facts))));
         Ok((condition, constant))
@@ -45,10 +45,30 @@ impl Condition {
 impl Expression {
     /// An integer expression from its text; beside it, its value if it does not depend on anything.
     pub fn compile(text: &str, vocabulary: Vocabulary<'_>) -> Result<(Self, Option<i64>), Vec<Problem>> {
-        let (node, reads) = checked(text, vocabulary, Type::Int)?;
+        let (node, reads) = checked(text, vocabulary, Wanted::Whole)?;
         let constant = whole(&node, &Scope::new(None)).ok();
         let expression = Self::reading(text, reads, move |facts| whole(&node, &Scope::new(Some(facts))));
         Ok((expression, constant))
+    }
+}
+
+impl Score {
+    /// A number from its text; beside it, its value if it does not depend on anything.
+    pub fn compile(text: &str, vocabulary: Vocabulary<'_>) -> Result<(Self, Option<f64>), Vec<Problem>> {
+        let (node, reads) = checked(text, vocabulary, Wanted::Number)?;
+        let constant = number(&node, &Scope::new(None)).ok();
+        let score = Self::reading(text, reads, move |facts| number(&node, &Scope::new(Some(facts))));
+        Ok((score, constant))
+    }
+}
+
+fn number<'a>(node: &'a Node, scope: &Scope<'a>) -> Result<f64, ConditionError> {
+    match node.evaluate(scope)? {
+        Computed::Int(number) => Ok(number as f64),
+        Computed::Double(number) => Ok(number),
+        _ => Err(ConditionError {
+            what: "a value that is not a number",
+        }),
     }
 }
 
@@ -61,7 +81,7 @@ fn whole<'a>(node: &'a Node, scope: &Scope<'a>) -> Result<i64, ConditionError> {
     }
 }
 
-fn checked(text: &str, vocabulary: Vocabulary<'_>, wanted: Type) -> Result<(Node, Reads), Vec<Problem>> {
+fn checked(text: &str, vocabulary: Vocabulary<'_>, wanted: Wanted) -> Result<(Node, Reads), Vec<Problem>> {
     if text.len() > TEXT_BYTES {
         let message = format!("an expression of {} bytes", text.len());
         return Err(vec![whole_text(text, message, format!("at most {TEXT_BYTES} bytes"))]);

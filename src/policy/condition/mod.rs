@@ -55,8 +55,13 @@ pub struct Condition(Test);
 #[derive(Debug, Clone)]
 pub struct Expression(Measure);
 
+/// A compiled expression that orders competitors: a number, whole or not.
+#[derive(Debug, Clone)]
+pub struct Score(Weight);
+
 type Test = std::sync::Arc<Compiled<bool>>;
 type Measure = std::sync::Arc<Compiled<i64>>;
+type Weight = std::sync::Arc<Compiled<f64>>;
 
 type Evaluate<T> = Box<dyn Fn(&Facts) -> Result<T, ConditionError> + Send + Sync>;
 
@@ -153,6 +158,51 @@ impl Expression {
     /// Its value.
     pub fn evaluate(&self, facts: &Facts) -> Result<i64, ConditionError> {
         (self.0.evaluate)(facts)
+    }
+
+    /// Whether its value can change while nothing happens.
+    pub fn depends_on_time(&self) -> bool {
+        self.0.reads.time_dependent
+    }
+
+    /// Whether it reads `customer.fatigue`.
+    pub fn reads_fatigue(&self) -> bool {
+        self.0.reads.fatigue
+    }
+}
+
+impl Score {
+    /// A score from its text and the function that it was compiled to.
+    pub fn new(
+        source: impl Into<String>,
+        time_dependent: bool,
+        evaluate: impl Fn(&Facts) -> Result<f64, ConditionError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::reading(source, Reads::time(time_dependent), evaluate)
+    }
+
+    fn reading(
+        source: impl Into<String>,
+        reads: Reads,
+        evaluate: impl Fn(&Facts) -> Result<f64, ConditionError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(std::sync::Arc::new(Compiled {
+            source: source.into(),
+            reads,
+            evaluate: Box::new(evaluate),
+        }))
+    }
+
+    /// Its value: never "not a number", which nothing could be ordered by.
+    pub fn evaluate(&self, facts: &Facts) -> Result<f64, ConditionError> {
+        let score = (self.0.evaluate)(facts)?;
+        if score.is_nan() {
+            return Err(ConditionError {
+                what: "a score that is not a number",
+            });
+        }
+        // A negative zero must not stand below zero.
+        Ok(score + 0.0)
     }
 
     /// Whether its value can change while nothing happens.

@@ -99,6 +99,30 @@ fn situation() -> Situation {
 }
 
 #[test]
+fn a_score_is_any_number_and_never_nothing() {
+    let facts = situation();
+    let score = |text: &str| {
+        let (score, _) = Score::compile(text, VOCABULARY).unwrap();
+        score.evaluate(&facts.facts())
+    };
+    assert_eq!(score("intent.value * 2.0"), Ok(5.0));
+    assert_eq!(score("intent.priority - customer.unanswered"), Ok(4.0));
+    assert_eq!(
+        score("has(customer.attributes.age) ? customer.attributes.age : 0.0"),
+        Ok(41.0)
+    );
+    assert!(score("-intent.propensity").unwrap().is_sign_positive());
+    for text in [
+        "intent.propensity / intent.propensity",
+        "1 / (intent.priority - 7)",
+        "has(customer.attributes.tier) ? customer.attributes.tier : 0.0",
+    ] {
+        assert!(score(text).is_err(), "{text}");
+    }
+    assert!(Score::compile("intent.channel", VOCABULARY).is_err());
+}
+
+#[test]
 fn an_expression_means_what_it_says() {
     for (text, expected) in [
         (r#"customer.jurisdiction == "FR""#, true),

@@ -4,6 +4,7 @@
 //! is a question about all of them.
 
 use super::builtin;
+use super::competition::{Slots, is_contested};
 use super::zones::Zones;
 use crate::customer::{CapacityUse, Customer};
 use crate::message::{Intent, Name};
@@ -11,6 +12,7 @@ use crate::policy::condition::{ConditionError, Derived, Facts};
 use crate::policy::facts;
 use crate::policy::judgement::{Block, Reason};
 use crate::policy::model::{Class, Exception, OnHit, Policy, Rule};
+use crate::policy::order;
 use crate::policy::rules::{RuleKind, RuleOutcome, SendWindow, View};
 use crate::policy::selector::JudgedIntent;
 
@@ -24,6 +26,8 @@ pub(super) struct Case<'a> {
     pub capacity: &'a CapacityUse,
     pub partition_count: i32,
     pub zones: Zones<'a>,
+    /// What is kept for those above it.
+    pub slots: &'a Slots<'a>,
 }
 
 /// A step or a rule that blocks.
@@ -75,26 +79,72 @@ impl<'a> Hit<'a> {
 }
 
 impl<'a> Case<'a> {
+    /// The case of an intent before what is kept for those above it; none: the policy has no class for it.
+    pub fn new(slots: &'a Slots<'a>, intent: &'a Intent) -> Option<Self> {
+        let policy = slots.policy();
+        let class_index = policy.class_index(intent.class.as_deref());
+        Some(Self {
+            policy,
+            customer: slots.customer(),
+            intent,
+            class: policy.classes.get(class_index)?,
+            class_index,
+            capacity: slots.surroundings().capacity,
+            partition_count: slots.surroundings().partition_count,
+            zones: slots.zones().clone(),
+            slots,
+        })
+    }
+
     /// Everything that blocks the intent on this channel at this instant, in the order in which it decides, shadow rules
     /// included.
     pub fn hits(&self, channel: &'a Name, at_ms: i64) -> Vec<Hit<'a>> {
         let mut hits = Vec::new();
+        let mut contested = Vec::new();
+        let is_contest = self.slots.any_after(at_ms);
         self.with_view(channel, at_ms, |view| {
             builtin::hits(self, view, &mut hits);
-            for rule in self.rules() {
+            for rule in self.rules(channel) {
                 if let Some(hit) = self.rule_hit(rule, view) {
                     hits.push(hit);
+                } else if is_contest && is_contested(rule) && self.governs(rule, view) == Ok(true) {
+                    contested.push(rule);
                 }
             }
         });
+        if !contested.is_empty() {
+            let contact = self.imagined_contact(channel, at_ms);
+            hits.extend(self.slots.taken_by(&contact, &contested));
+        }
+        hits.extend(self.score_hit(at_ms));
         hits
+    }
+
+    /// Where this rule, of those that the intent obeys, blocks it.
+    pub fn blocked_by(&self, rule: &Rule, view: &View) -> Option<RuleOutcome> {
+        let obeyed = self
+            .rules(view.subject.channel)
+            .find(|obeyed| std::ptr::eq(*obeyed, rule))?;
+        self.rule_hit(obeyed, view).map(|hit| hit.outcome)
+    }
+
+    /// An intent that nobody can place among its competitors is not approved.
+    fn score_hit(&self, at_ms: i64) -> Option<Hit<'a>> {
+        let formula = self.policy.score.as_ref()?;
+        let place = |customer: &Customer| order::score(self.policy, customer, self.intent, at_ms);
+        self.slots.with_ledger(at_ms, place).is_err().then(|| {
+            let mut hit = Hit::builtin(Reason::PolicyError, OnHit::SUPPRESS, RuleOutcome::blocked_until(None));
+            hit.step = Reason::Arbitration.step();
+            hit.depends_on_time = formula.depends_on_time();
+            hit
+        })
     }
 
     /// The send windows and quiet hours that this intent obeys on this channel at this instant.
     pub fn windows(&self, channel: &'a Name, at_ms: i64) -> Vec<&'a SendWindow> {
         let mut windows = Vec::new();
         self.with_view(channel, at_ms, |view| {
-            for rule in self.rules().filter(|rule| !rule.shadow) {
+            for rule in self.rules(channel).filter(|rule| !rule.shadow) {
                 if let RuleKind::SendWindow(window) = &rule.kind
                     && self.governs(rule, view) == Ok(true)
                 {
@@ -129,7 +179,7 @@ impl<'a> Case<'a> {
             .iter()
             .for_each(|exception| note(exception.until_ms));
         self.with_view(channel, at_ms, |view| {
-            for rule in self.rules().filter(|rule| !rule.shadow) {
+            for rule in self.rules(channel).filter(|rule| !rule.shadow) {
                 if self.governs(rule, view) == Ok(true) {
                     let zones = self.zones.of(rule.kind.zone()).iter();
                     let changes = zones.filter_map(|zone| rule.kind.may_block_from(rule, view, zone));
@@ -147,9 +197,12 @@ impl<'a> Case<'a> {
         let mut groups: Vec<(Name, Name)> = experiments
             .filter_map(|experiment| Some((experiment.id.clone(), experiment.arm(customer_id)?.clone())))
             .collect();
-        if self.rules().any(|rule| matches!(rule.kind, RuleKind::Holdout(_))) {
+        if self
+            .rules(channel)
+            .any(|rule| matches!(rule.kind, RuleKind::Holdout(_)))
+        {
             self.with_view(channel, at_ms, |view| {
-                for rule in self.rules() {
+                for rule in self.rules(channel) {
                     if let RuleKind::Holdout(holdout) = &rule.kind
                         && self.governs(rule, view) == Ok(true)
                     {
@@ -164,36 +217,47 @@ impl<'a> Case<'a> {
 
     /// The next instant after this one at which what conditions read may change by itself.
     pub fn next_change(&self, at_ms: i64) -> Option<i64> {
-        facts::next_change(self.policy, self.customer, at_ms)
+        let next = |customer: &Customer| facts::next_change(self.policy, customer, at_ms);
+        self.slots.with_ledger(i64::MAX, next)
     }
 
-    fn rules(&self) -> impl Iterator<Item = &'a Rule> {
+    /// The rules that may govern the intent on this channel, in the order in which they decide.
+    fn rules(&self, channel: &'a str) -> impl Iterator<Item = &'a Rule> {
         let policy = self.policy;
-        let positions = policy.index.of_class(self.class_index).iter();
-        positions.filter_map(move |position| policy.rules.get(*position))
+        let positions = policy
+            .index
+            .candidates(self.class_index, channel, &self.intent.division);
+        positions.filter_map(move |position| policy.rules.get(position))
     }
 
     pub(super) fn with_view(&self, channel: &'a Name, at_ms: i64, then: impl FnOnce(&View)) {
+        self.slots.with_ledger(at_ms, |customer| {
+            self.with_view_of(customer, channel, at_ms, then);
+        });
+    }
+
+    /// A view of the customer with the ledger that is given.
+    pub fn with_view_of(&self, customer: &Customer, channel: &Name, at_ms: i64, then: impl FnOnce(&View)) {
         let derived = if self.policy.depends_on_time() {
-            facts::derived(self.policy, self.customer, at_ms)
+            facts::derived(self.policy, customer, at_ms)
         } else {
             Derived::default()
         };
         let class = &self.class.name;
         then(&View {
             policy: self.policy,
-            customer: self.customer,
+            customer,
             subject: JudgedIntent {
                 intent: self.intent,
                 channel,
                 class,
-                profile: &self.customer.profile,
+                profile: &customer.profile,
             },
             facts: Facts {
                 intent: self.intent,
                 channel,
                 class,
-                customer: self.customer,
+                customer,
                 derived: &derived,
             },
             capacity: self.capacity,

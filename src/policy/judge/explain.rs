@@ -3,8 +3,8 @@
 
 use super::builtin;
 use super::case::{Case, Hit};
-use super::wake;
-use super::zones::Zones;
+use super::competition::Slots;
+use super::{Situation, wake};
 use crate::customer::{CapacityUse, Customer};
 use crate::message::{Intent, Name};
 use crate::policy::judgement::Reason;
@@ -54,19 +54,14 @@ pub fn explain(
     now_ms: i64,
     capacity: &CapacityUse,
 ) -> Vec<Working> {
-    let class_index = policy.class_index(intent.class.as_deref());
-    let Some(class) = policy.classes.get(class_index) else {
-        return Vec::new();
-    };
-    let case = Case {
-        policy,
-        customer,
-        intent,
-        class,
-        class_index,
-        capacity,
+    let situation = Situation {
+        first_deferred_ms: None,
         partition_count: 1,
-        zones: Zones::new(policy, customer),
+        capacity,
+    };
+    let slots = Slots::none(policy, customer, situation);
+    let Some(case) = Case::new(&slots, intent) else {
+        return Vec::new();
     };
     let mut workings = Vec::new();
     let hits = case.hits(&intent.channel, now_ms);
@@ -97,13 +92,12 @@ impl<'a> Case<'a> {
                 }
                 into.extend(blocking);
             }
-            let obeyed = self.policy.index.of_class(self.class_index);
             let mut order: Vec<usize> = (0..self.policy.rules.len()).collect();
             let rules = &self.policy.rules;
             order.sort_by_key(|index| (rules[*index].kind.reason().step(), rules[*index].id.clone()));
             for index in order {
                 let rule = &rules[index];
-                into.push(self.explain_rule(rule, obeyed.contains(&index), view));
+                into.push(self.explain_rule(rule, self.class.obeys.rule(rule), view));
             }
         });
     }

@@ -6,6 +6,7 @@
 
 mod builtin;
 mod case;
+mod competition;
 mod explain;
 mod wake;
 mod zones;
@@ -19,9 +20,10 @@ use crate::policy::judgement::{Block, Judgement, Reason, Verdict};
 use crate::policy::model::Policy;
 use crate::policy::rules::spend::cost_micros;
 use case::{Case, Hit};
+use competition::Slots;
+pub use competition::{Competition, Hold, Reserved};
 use std::cmp::Reverse;
 use wake::Search;
-use zones::Zones;
 
 pub use explain::{Bearing, Working, explain};
 
@@ -39,21 +41,24 @@ pub struct Situation<'a> {
     pub capacity: &'a CapacityUse,
 }
 
-/// Judges one intent at one instant. Waiting intents are judged by the same call, with their [`Situation`].
+/// Judges one intent at one instant, without competitors.
 pub fn judge(policy: &Policy, customer: &Customer, intent: &Intent, now_ms: i64, situation: &Situation) -> Judgement {
-    let class_index = policy.class_index(intent.class.as_deref());
-    let Some(class) = policy.classes.get(class_index) else {
+    judge_among(policy, customer, intent, now_ms, situation, &Competition::default())
+}
+
+/// Judges one intent at one instant, among what waits of its customer. Waiting intents are judged by the same call, with
+/// their [`Situation`].
+pub fn judge_among(
+    policy: &Policy,
+    customer: &Customer,
+    intent: &Intent,
+    now_ms: i64,
+    situation: &Situation,
+    competition: &Competition,
+) -> Judgement {
+    let mut slots = Slots::none(policy, customer, *situation);
+    let Some(case) = Case::new(&slots, intent) else {
         return without_class(intent);
-    };
-    let case = Case {
-        policy,
-        customer,
-        intent,
-        class,
-        class_index,
-        capacity: situation.capacity,
-        partition_count: situation.partition_count,
-        zones: Zones::new(policy, customer),
     };
     if intent.expires_at_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
         return case.answer(Verdict::Suppressed, Reason::Expired);
@@ -68,10 +73,62 @@ pub fn judge(policy: &Policy, customer: &Customer, intent: &Intent, now_ms: i64,
     if let Some(planned_ms) = planned_ms.filter(|planned_ms| *planned_ms > now_ms) {
         return case.plan(planned_ms);
     }
-    case.decide(now_ms, situation)
+    let hold_end_ms = case.hold_end(competition.hold, now_ms, situation);
+    for Reserved { intent, at_ms, is_held } in &competition.reserved {
+        // Who is held is compared with those who are held when the hold ends.
+        if hold_end_ms.is_none() || !is_held {
+            slots.enter(intent, *at_ms);
+        }
+    }
+    let Some(case) = Case::new(&slots, intent) else {
+        return without_class(intent);
+    };
+    let judgement = case.decide(now_ms, situation);
+    match hold_end_ms {
+        Some(end_ms) => case.hold(judgement, end_ms),
+        None => judgement,
+    }
 }
 
 impl<'a> Case<'a> {
+    /// When the hold would end that the intent is in, or that it joins or begins; none: it is not held.
+    fn hold_end(&self, hold: Hold, now_ms: i64, situation: &Situation) -> Option<i64> {
+        if self.class.hold_ms <= 0 {
+            return None;
+        }
+        let end_ms = match hold {
+            Hold::Over => return None,
+            Hold::Until(end_ms) => end_ms,
+            Hold::May { running_until_ms } => {
+                let end_ms = running_until_ms.unwrap_or(now_ms.saturating_add(self.class.hold_ms));
+                match self.intent.expires_at_ms {
+                    Some(expires_ms) if expires_ms <= end_ms => now_ms + expires_ms.saturating_sub(now_ms) / 2,
+                    _ => end_ms,
+                }
+            }
+        };
+        let first_ms = situation.first_deferred_ms.unwrap_or(now_ms);
+        let last_ms = first_ms.saturating_add(self.policy.max_defer_ms);
+        Some(end_ms.min(last_ms)).filter(|end_ms| *end_ms > now_ms)
+    }
+
+    /// What may pass until the end of the hold waits for it.
+    fn hold(&self, judgement: Judgement, end_ms: i64) -> Judgement {
+        let waits = match judgement.verdict {
+            Verdict::Approved => true,
+            Verdict::Deferred => judgement.wake_at_ms.is_some_and(|wake_ms| wake_ms <= end_ms),
+            Verdict::Suppressed | Verdict::Released => false,
+        };
+        if !waits {
+            return judgement;
+        }
+        Judgement {
+            blocked_by: judgement.blocked_by,
+            wake_at_ms: Some(end_ms),
+            ..self.answer(Verdict::Deferred, Reason::Held)
+        }
+    }
+
     /// Adds up what blocks: approved, on a fallback, deferred, suppressed.
     fn decide(&self, now_ms: i64, situation: &Situation) -> Judgement {
         let requested = &self.intent.channel;
@@ -143,8 +200,7 @@ impl<'a> Case<'a> {
     }
 
     fn approve(&self, channel: &'a Name, now_ms: i64, blocked_by: Vec<Block>) -> Judgement {
-        let settings = self.policy.channel(channel);
-        let valid_for_ms = settings.and_then(|channel| channel.valid_for_ms);
+        let valid_for_ms = self.policy.channel(channel).and_then(|channel| channel.valid_for_ms);
         let ends = [
             self.intent.expires_at_ms,
             self.open_until(channel, now_ms),

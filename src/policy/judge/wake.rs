@@ -95,6 +95,7 @@ impl<'a> Case<'a> {
             let changes = [
                 self.may_block_from(&self.intent.channel, at_ms),
                 self.next_change(at_ms),
+                self.slots.next_after(at_ms),
             ];
             let next_ms = ends.chain(changes.into_iter().flatten()).filter(|next| *next > at_ms);
             match next_ms.min() {
@@ -125,7 +126,7 @@ impl<'a> Case<'a> {
     }
 
     /// On which channel the verdict would be approved.
-    fn channel_that_passes(&self, at_ms: i64) -> Option<&'a Name> {
+    pub fn channel_that_passes(&self, at_ms: i64) -> Option<&'a Name> {
         let requested = &self.intent.channel;
         let hits = self.hits(requested, at_ms);
         if hits.iter().all(Hit::is_shadow) {
@@ -157,11 +158,14 @@ impl<'a> Case<'a> {
     }
 
     fn blocked_at_least_until(&self, hit: &Hit, at_ms: i64) -> Option<i64> {
-        let free_at_ms = hit.outcome.free_at_ms;
-        if !hit.depends_on_time {
-            return free_at_ms;
-        }
-        [free_at_ms, self.next_change(at_ms)].into_iter().flatten().min()
+        let changes_ms = hit.depends_on_time.then(|| self.next_change(at_ms)).flatten();
+        // What is reserved is a contact from its slot on, and some rules wait for one.
+        let may_free = hit.rule.is_some_and(|rule| rule.kind.a_contact_may_free());
+        let slot_ms = may_free.then(|| self.slots.next_after(at_ms)).flatten();
+        [hit.outcome.free_at_ms, changes_ms, slot_ms]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn jitter_seed(&self) -> u64 {

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use std::cell::OnceCell;
 
 /// Looks the customer's zone up when a rule first asks for it.
+#[derive(Clone)]
 pub(super) struct Zones<'a> {
     policy: &'a Policy,
     customer: &'a Customer,

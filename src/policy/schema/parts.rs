@@ -62,6 +62,11 @@ pub(crate) const PARTS: &[Part] = &[
                 || list("experiment"),
                 "Customers drawn into arms, for `arm(…)` in conditions.",
             ),
+            (
+                "score",
+                || json!({ "type": ["string", "number"], "maxLength": 2000 }),
+                "An expression that orders competitors of one class and priority; the highest comes first.",
+            ),
             ("stops", || list("stop"), "Emergency: nothing of this goes out."),
             (
                 "exceptions",

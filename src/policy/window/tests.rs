@@ -382,3 +382,24 @@ fn closed_dates_are_found_however_far_away_and_take_away_one_opening_each() {
     );
     assert_eq!(mondays.next_open(summer, &zone), Some(at("2026-06-29T00:00:00-04:00")));
 }
+
+#[test]
+fn an_hour_whose_start_the_clock_skips_begins_with_its_first_instant() {
+    // St. John's, 2010-03-14: 00:01 became 01:01.
+    let bounds = calendar::bounds(
+        Period::Hour,
+        at("2010-03-14T04:00:00Z"),
+        &in_zone("America/St_Johns"),
+        Weekday::Monday,
+    );
+    assert_eq!(bounds.start_ms, at("2010-03-14T03:31:00Z"));
+    assert_eq!(bounds.end_ms, at("2010-03-14T04:30:00Z"));
+}
+
+#[test]
+fn a_day_that_has_begun_is_today_though_the_clock_was_set_back_over_midnight() {
+    // St. John's, 2010-11-07: 00:01 became 23:01 of the day before.
+    let day = |text: &str| calendar::local_day(at(text), &in_zone("America/St_Johns"));
+    assert_eq!(day("2010-11-07T02:29:59Z"), date(2010, 11, 6));
+    assert_eq!(day("2010-11-07T02:45:00Z"), date(2010, 11, 7));
+}

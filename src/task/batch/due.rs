@@ -28,25 +28,24 @@ impl<S: Store> Batch<'_, S> {
                 self.prepared.given_up.push(culprit);
                 continue;
             }
-            let due = self.guarded(culprit, |batch| batch.what_is_due(id, retime))?;
-            self.judge_due(id, due)?;
+            self.guarded(culprit, |batch| batch.look_at(id, retime))?;
+            self.judge_due(id)?;
         }
         Ok(())
     }
 
-    /// The waiting intents of a customer whose turn it is; contacts that nobody reported on in time are given back first.
-    fn what_is_due(&mut self, id: &Name, retime: bool) -> Result<Vec<Waiting>, BatchError> {
+    /// A customer whose turn it is: the queue in the order of the policy of now, contacts that nobody reported on in time
+    /// given back.
+    fn look_at(&mut self, id: &Name, retime: bool) -> Result<(), BatchError> {
         let now_ms = self.work.now_ms;
-        let mut due = Vec::new();
-        self.with_customer(id, |context, customer, _, effects| {
+        self.with_customer(id, |context, customer, read, effects| {
             if retime {
+                step::order_anew(context, customer, read)?;
                 customer.retime(now_ms);
             }
             step::release_due(context, customer, effects);
-            due = customer.due_waiting(now_ms);
             Ok(())
-        })?;
-        Ok(due)
+        })
     }
 
     /// To look at this customer fails, whatever of the queue it is: what is due ends as dead letters, unread.
@@ -54,17 +53,21 @@ impl<S: Store> Batch<'_, S> {
         let now_ms = self.work.now_ms;
         let mut due = Vec::new();
         self.with_customer(id, |_, customer, _, _| {
-            due = match retime {
-                true => customer.waiting.clone(),
-                false => customer.due_waiting(now_ms),
-            };
+            let is_due = |waiting: &&Waiting| retime || waiting.due_at_ms.is_some_and(|due_ms| due_ms <= now_ms);
+            due = customer.waiting.iter().filter(is_due).cloned().collect();
             Ok(())
         })?;
         due.iter().try_for_each(|waiting| self.give_up(id, waiting))
     }
 
-    fn judge_due(&mut self, id: &Name, due: Vec<Waiting>) -> Result<(), BatchError> {
-        for waiting in due.into_iter().take(self.work.due_at_most) {
+    /// In the order of competitors. What is judged may make others due: it is asked again each time.
+    fn judge_due(&mut self, id: &Name) -> Result<(), BatchError> {
+        let mut judged = Vec::new();
+        while judged.len() < self.work.due_at_most {
+            let customer = self.customers.get(id);
+            let next = customer.and_then(|customer| customer.next_due_waiting(self.work.now_ms, &judged));
+            let Some(waiting) = next else { return Ok(()) };
+            judged.push(waiting.decision.clone());
             let culprit = Culprit::Waiting(self.work.partition, waiting.decision.origin());
             if self.context.poisoned.contains(&culprit) {
                 self.guarded(culprit.clone(), |batch| batch.give_up(id, &waiting))?;

@@ -1,5 +1,6 @@
 //! The records of waiting intents: read back to be judged again, bounded in number, ended where they cannot be judged.
 
+use super::competitors::may_keep_a_slot;
 use super::{Effects, Read, StepContext, Subject, next_attempt, plain};
 use crate::customer::bounds::{WAITING_AT_MOST, WAITING_BYTES_AT_MOST};
 use crate::customer::{Customer, LoadError, Waiting, WaitingBody};
@@ -123,6 +124,9 @@ fn bury_waiting(
         .outgoing
         .push(dead_letter(context.topics, &received, &source, reason));
     customer.remove_waiting(&waiting.decision);
+    if may_keep_a_slot(context.policy, waiting) {
+        customer.retime_below(waiting, context.stamp.decided_at_ms);
+    }
 }
 
 fn unreadable(malformed: &Malformed) -> Malformed {

@@ -12,13 +12,10 @@ fn a_mistake_is_reported_where_it_stands() {
             "1:1: unknown key `ruels` in a policy (did you mean `rules`?)",
         ),
         (
-            "score: intent.value",
-            "1:1: `score` is not supported yet by this version (leave it out)",
-        ),
-        (
             "include: [packs/us.yaml]",
             "1:11: `packs/us.yaml` cannot be read (packs/us.yaml: a policy that is loaded by itself includes nothing)",
         ),
+        ("score: intent.channel", "1:8: this is a text (expected a number)"),
         ("forbear: 2", "1:1: the key `forbear` is written twice (the second one)"),
         (
             "timezone-unknown: [Europe/Lisbn]",
@@ -358,8 +355,16 @@ fn a_mistake_in_a_class_is_reported_where_it_stands() {
             "8:22: `rank` cannot be `one`",
         ),
         (
-            "marketing: { rank: 1, obeys: all, counts: true, hold: 5min }",
-            "8:57: `hold` is not supported yet",
+            "marketing: { rank: 1, obeys: all, counts: true, hold: 7d }",
+            "8:57: `hold` is not shorter than `max-defer`",
+        ),
+        (
+            "marketing: { rank: 1, obeys: all, counts: true, hold: 1mo }",
+            "8:57: `hold` is an exact duration",
+        ),
+        (
+            "marketing: { rank: 1, obeys: all, counts: true, reserve: maybe }",
+            "8:60: `reserve` cannot be `maybe`",
         ),
         (
             "other: { rank: 1, obeys: all, counts: true }",

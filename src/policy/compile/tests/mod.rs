@@ -116,6 +116,21 @@ fn the_policy_of_acme_compiles_to_what_it_says() {
 }
 
 #[test]
+fn a_class_may_hold_and_reserve_and_a_formula_may_order() {
+    let text = SMALL.replace("counts: true }", "counts: true, hold: 5min, reserve: true }");
+    let (policy, warnings) = load(&format!("{text}score: intent.value * double(intent.priority)\n"));
+    assert_eq!(lines(&warnings), "");
+    let class = &policy.classes[0];
+    assert_eq!((class.hold_ms, class.reserve), (300_000, true));
+    assert!(policy.score.is_some() && !policy.depends_on_time());
+    let (policy, _) = load(&format!("{SMALL}score: 10 - customer.unanswered\n"));
+    assert_eq!((policy.classes[0].hold_ms, policy.classes[0].reserve), (0, false));
+    assert!(policy.depends_on_time());
+    let (_, warnings) = load(&format!("{SMALL}score: 1 + 2\n"));
+    assert!(lines(&warnings).contains("this score is the same for every message"));
+}
+
+#[test]
 fn a_list_may_be_an_anchor_that_is_used_again() {
     let text = format!(
         "{SMALL}rules:\n  - {{ id: a, gap: 1h, for: &who {{ channel: [email, sms] }} }}\n  - {{ id: b, gap: 2h, for: *who }}\n"

@@ -45,6 +45,15 @@ impl Type {
     }
 }
 
+/// What an expression as a whole has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Truth,
+    Whole,
+    /// Whole or not.
+    Number,
+}
+
 const INTENT: &[(&str, Read, Type)] = &[
     ("channel", Read::Channel, Type::Text),
     ("division", Read::Division, Type::Text),
@@ -98,8 +107,20 @@ impl<'s> Lowering<'s> {
     }
 
     /// A whole expression of the wanted type.
-    pub(super) fn root(&mut self, expression: &IdedExpr, wanted: Type) -> Option<Node> {
-        self.of_type(expression, wanted, &Guards::new())
+    pub(super) fn root(&mut self, expression: &IdedExpr, wanted: Wanted) -> Option<Node> {
+        let guards = Guards::new();
+        match wanted {
+            Wanted::Truth => self.of_type(expression, Type::Truth, &guards),
+            Wanted::Whole => self.of_type(expression, Type::Int, &guards),
+            Wanted::Number => match self.lower(expression, &guards)? {
+                (node, found) if found.is_number() || found == Type::Dynamic => Some(node),
+                (_, found) => self.refuse(
+                    expression,
+                    format!("this is {}", found.described()),
+                    "expected a number",
+                ),
+            },
+        }
     }
 
     fn of_type(&mut self, expression: &IdedExpr, wanted: Type, guards: &Guards) -> Option<Node> {

@@ -3,9 +3,10 @@
 use super::builder::*;
 use crate::customer::{Contact, ContactState, Customer, PastEvent};
 use crate::message::{EventKind, Intent};
+use crate::policy::index::RuleIndex;
 use crate::policy::judge::judge;
 use crate::policy::judgement::Verdict;
-use crate::policy::model::{OnHit, Policy, ReleaseCause, Rule, RuleIndex};
+use crate::policy::model::{OnHit, Policy, ReleaseCause, Rule};
 use crate::policy::rules::{
     BackOff, Block, CoolOff, Form, Holdout, Length, Limit, Limits, Memory, Mix, Pressure, Redundant, RuleKind,
     SendWindow, Sequence, Spend, Trigger,
@@ -40,11 +41,11 @@ const NOWS: &[&str] = &[
     "2023-04-27T12:00:00Z",
 ];
 
-struct World {
-    policy: Policy,
-    customer: Customer,
-    intent: Intent,
-    now_ms: i64,
+pub(super) struct World {
+    pub policy: Policy,
+    pub customer: Customer,
+    pub intent: Intent,
+    pub now_ms: i64,
 }
 
 fn random_shape(random: &mut ChaCha8Rng) -> Shape {
@@ -231,7 +232,7 @@ fn random_contact(random: &mut ChaCha8Rng, now_ms: i64) -> Contact {
     }
 }
 
-fn world(seed: u64) -> World {
+pub(super) fn world(seed: u64) -> World {
     let random = &mut ChaCha8Rng::seed_from_u64(seed);
     let rules = (0..random.random_range(1..6))
         .map(|index| random_rule(index, random))

@@ -2,9 +2,10 @@
 
 use crate::customer::{CapacityUse, Contact, ContactState, Customer, PastEvent};
 use crate::message::{EventKind, Intent, Name};
+use crate::policy::index::RuleIndex;
 use crate::policy::judge::{Situation, judge};
 use crate::policy::judgement::{Judgement, Verdict};
-use crate::policy::model::{Channel, Class, ConsentClause, ConsentMode, Obeys, OnHit, Policy, Rule, RuleIndex};
+use crate::policy::model::{Channel, Class, ConsentClause, ConsentMode, Obeys, OnHit, Policy, Rule};
 use crate::policy::model::{RuleKindName, Stop};
 use crate::policy::rules::{Cap, Gap, Limit, Limits, RuleKind, SendWindow};
 use crate::policy::selector::{Field, Pattern, Selector, Term};
@@ -82,6 +83,7 @@ pub fn policy(rules: Vec<Rule>) -> Policy {
         index: RuleIndex::new(&rules, &classes),
         classes,
         responses: vec![EventKind::Clicked, EventKind::Replied, EventKind::Opened],
+        score: None,
         rules,
         stops: Vec::<Stop>::new(),
         exceptions: Vec::new(),

@@ -9,6 +9,7 @@ mod consent;
 mod groups;
 mod order;
 mod shared;
+mod slots;
 mod steps;
 mod sums;
 mod waits;

@@ -331,7 +331,7 @@ fn competitors_stand_in_one_total_order() {
         let mut intent = intent("email");
         intent.intent_id = name(id);
         change(&mut intent);
-        Place::of_intent(&policy, &intent)
+        Place::of_intent(&policy, &customer("UTC"), &intent, at(NOON))
     };
     let mut places = [
         place("z", |_| {}),
