@@ -9,7 +9,7 @@ use crate::commit::log::{
     Changelog, ChangelogEntry, ChangelogPolled, CommitError, Log, Outgoing, Producer, Transaction,
 };
 use crate::commit::raw::{self, RawError};
-use crate::intake::answers::transient;
+use crate::intake::answers::{bounds_of, transient};
 use crate::intake::client::KafkaSettings;
 use crate::intake::kafka::{KafkaSource, StatisticsSink};
 use crate::intake::queue::{NativeClient, Queue};
@@ -432,9 +432,7 @@ impl KafkaChangelog {
 
 impl Changelog for KafkaChangelog {
     fn bounds(&mut self, partition: i32) -> Result<(i64, i64), SourceError> {
-        self.watermarks
-            .fetch_watermarks(&self.topic, partition, CALL_TIMEOUT)
-            .map_err(transient)
+        bounds_of(&self.watermarks, &self.topic, partition)
     }
 
     fn open(&mut self, partition: i32, from: i64) -> Result<(), SourceError> {

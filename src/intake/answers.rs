@@ -72,6 +72,25 @@ pub(crate) fn committed_of<C: ConsumerContext>(
     })
 }
 
+/// The bounds of a partition: low and high watermark.
+///
+/// librdkafka answers from what it last heard of the topic: a partition that had no leader then, or that a node which was
+/// just starting did not list yet, stays an error for minutes, because nothing makes a client ask again that reads nothing
+/// there. So after an error the topic is asked for anew, and the next call answers from that.
+pub(crate) fn bounds_of<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+) -> Result<(i64, i64), SourceError> {
+    consumer
+        .fetch_watermarks(topic, partition, CALL_TIMEOUT)
+        .map_err(|error| {
+            // Whatever comes of it shows in the next call.
+            let _ = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT);
+            transient(error)
+        })
+}
+
 pub(crate) fn list_of(
     inputs: &Inputs,
     of: &[(TopicIndex, i32)],

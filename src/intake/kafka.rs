@@ -4,7 +4,7 @@
 //! assignment adds partition p of every other input by hand. So p of all inputs always lies with one worker, under any
 //! assignor. Callbacks only report: a rebalance waits in [`GroupEvents`] until the worker, between two batches, answers it.
 
-use crate::intake::answers::{CALL_TIMEOUT, committed_of, fatal, transient};
+use crate::intake::answers::{CALL_TIMEOUT, bounds_of, committed_of, fatal, transient};
 use crate::intake::client::KafkaSettings;
 use crate::intake::ends::Ends;
 use crate::intake::queue::{Message, NativeClient, Queue};
@@ -207,7 +207,7 @@ impl KafkaSource {
                     return Ok(true);
                 };
                 let (name, _) = &self.inputs.topics[usize::from(*topic)];
-                let bounds = self.consumer().fetch_watermarks(name, *partition, CALL_TIMEOUT);
+                let bounds = bounds_of(self.consumer(), name, *partition);
                 // Without an answer: read there again, and be told again.
                 if bounds.is_ok_and(|(low, high)| next < low || next > high) {
                     return Ok(true);
@@ -316,10 +316,7 @@ impl Source for KafkaSource {
         for ((topic, _), position) in self.inputs.topics.iter().zip(positions) {
             // Never a logical offset: see `hold`.
             let offset = match position {
-                StartAt::Beginning => {
-                    let bounds = self.consumer().fetch_watermarks(topic, partition, CALL_TIMEOUT);
-                    bounds.map_err(transient)?.0
-                }
+                StartAt::Beginning => bounds_of(self.consumer(), topic, partition)?.0,
                 StartAt::Offset(offset) => *offset,
             };
             concrete.push(offset);
