@@ -418,6 +418,42 @@ fn a_verdict_is_explained_with_every_rules_working_and_a_sentence() {
 }
 
 #[test]
+fn the_customer_that_is_explained_is_the_intents() {
+    let history = "history:\n  - { at: 2026-01-05T08:30:00Z, contact: { channel: email } }\n";
+    let (_directory, paths) = folder(&[
+        ("policy.yaml", STARTER),
+        ("nameless.yaml", history),
+        ("other.yaml", &format!("id: c-2\n{history}")),
+        (
+            "intent.json",
+            r#"{"channel": "email", "division": "shop", "customer_id": "c-1"}"#,
+        ),
+    ]);
+    let explain = |customer: &str| {
+        let arguments = [
+            "policy",
+            "explain",
+            "--policy",
+            &paths[0],
+            "--customer",
+            customer,
+            "--intent",
+            &paths[3],
+        ];
+        forbear(&[&arguments[..], &["--at", "2026-01-05T15:00:00Z"]].concat())
+    };
+    let output = explain(&paths[1]);
+    assert!(text(&output.stdout).contains("1 of 1"), "{}", text(&output.stdout));
+    let output = explain(&paths[2]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("other.yaml:1:5") && said.contains("another customer"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_change_of_a_policy_is_told_by_its_meaning() {
     let new = STARTER.replace("limit: 5", "limit: 4");
     let (_directory, paths) = folder(&[("old.yaml", STARTER), ("new.yaml", &new)]);
