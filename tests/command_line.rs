@@ -533,5 +533,5 @@ fn the_cases_worked_out_by_hand_from_the_definition_of_the_language_come_out_as_
         assert!(said.contains("passed, 0 failed"), "{path}\n{said}");
         files += 1;
     }
-    assert_eq!(files, 6);
+    assert!(files >= 8, "{files} files of cases");
 }
