@@ -25,6 +25,8 @@ mod member;
 mod operation;
 #[path = "cluster/policies.rs"]
 mod policies;
+#[path = "cluster/privacy.rs"]
+mod privacy;
 #[path = "cluster/records.rs"]
 mod records;
 #[path = "cluster/scene.rs"]

@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::compile::RULE_KINDS;
 use super::file::diagnostic::shortened;
 use super::file::document::Document;
 use super::file::scalar::parse_span;
@@ -182,9 +183,9 @@ fn rule(name: &str, before: &Node, after: &Node, old: &Policy, new: &Policy, cha
         let entry = node.entries().iter().find(|entry| entry.key == key);
         entry.map_or_else(|| "everything".to_owned(), |entry| emit::flow(&entry.value))
     };
-    if one.governs != other.governs {
-        let (how, effect) = scope(one, other);
-        change("for", how, written(before, "for"), written(after, "for"), effect);
+    match scope(one, other) {
+        None => {}
+        Some((how, effect)) => change("for", how, written(before, "for"), written(after, "for"), effect),
     }
     if one.on_hit != other.on_hit {
         let effect = match (one.on_hit.only_suppresses(), other.on_hit.only_suppresses()) {
@@ -200,18 +201,24 @@ fn rule(name: &str, before: &Node, after: &Node, old: &Policy, new: &Policy, cha
         let (old, new) = (one.shadow.to_string(), other.shadow.to_string());
         change("shadow", How::Changed, old, new, effect);
     }
-    let said = ["id", "for", "on-hit", "shadow"];
+    let mut said = vec!["id", "for", "on-hit", "shadow"];
+    // What is compiled has no synonyms: `mon-fri` is five days, `1w` is `7d`.
+    if format!("{:?}", one.kind) == format!("{:?}", other.kind) {
+        said.extend(RULE_KINDS.iter().copied().chain(["limits"]));
+    }
     values_but(&said, "rules", Some(name), None, Some(before), Some(after), changes);
 }
 
-fn scope(one: &Rule, other: &Rule) -> (How, Effect) {
-    match (
-        other.governs.is_within(&one.governs),
-        one.governs.is_within(&other.governs),
-    ) {
-        (false, true) => (How::Widened, Effect::Stricter),
-        (true, false) => (How::Narrowed, Effect::Looser),
-        _ => (How::Changed, Effect::Different),
+/// None: it selects the same.
+fn scope(one: &Rule, other: &Rule) -> Option<(How, Effect)> {
+    let narrower = other.governs.is_within(&one.governs);
+    let wider = one.governs.is_within(&other.governs);
+    match (narrower, wider) {
+        (true, true) => None,
+        _ if one.governs == other.governs => None,
+        (false, true) => Some((How::Widened, Effect::Stricter)),
+        (true, false) => Some((How::Narrowed, Effect::Looser)),
+        (false, false) => Some((How::Changed, Effect::Different)),
     }
 }
 
@@ -264,7 +271,11 @@ fn values_but(
             return;
         }
     }
-    if one.is_none() && other.is_none() {
+    if one.is_none() && other.is_none()
+        || one
+            .zip(other)
+            .is_some_and(|(one, other)| equal_numbers(key, one, other))
+    {
         return;
     }
     let (how, effect) = judged(section, key, one, other);
@@ -329,6 +340,14 @@ fn compared(one: &Node, other: &Node) -> Option<(How, bool)> {
     (one != other).then_some((how, other > one))
 }
 
+/// `0.5` and `0.50` where a number is asked for; elsewhere they are two texts.
+fn equal_numbers(key: Option<&str>, one: &Node, other: &Node) -> bool {
+    let last = key.and_then(|key| key.rsplit('.').next());
+    let is_number = matches!(last, Some("cost" | "pressure" | "rank"));
+    let number = |node: &Node| node.text().and_then(|text| text.parse::<f64>().ok());
+    is_number && number(one).is_some() && number(one) == number(other)
+}
+
 fn length_ms(text: &str) -> Option<i64> {
     match parse_span(text).ok()? {
         Span::Exact { ms } => Some(ms),
@@ -336,7 +355,8 @@ fn length_ms(text: &str) -> Option<i64> {
     }
 }
 
-/// Whether two values mean the same: a list of one is its element, a duration is its length, order matters in lists only.
+/// Whether two values mean the same: a list of one is its element, a duration is its length. Order matters in lists of maps
+/// only, where the first match wins: names, days and dates are sets.
 fn same(one: &Node, other: &Node) -> bool {
     match (&one.value, &other.value) {
         (Value::Map(before), Value::Map(after)) => {
@@ -348,7 +368,12 @@ fn same(one: &Node, other: &Node) -> bool {
         }
         (Value::List(_), _) | (_, Value::List(_)) => {
             let (before, after) = (one.as_list(), other.as_list());
-            before.len() == after.len() && before.iter().zip(after).all(|(one, other)| same(one, other))
+            let scalars = before.iter().chain(after).all(|item| item.text().is_some());
+            let holds = |within: &[Node], item: &Node| within.iter().any(|other| same(item, other));
+            match scalars {
+                true => before.iter().all(|item| holds(after, item)) && after.iter().all(|item| holds(before, item)),
+                false => before.len() == after.len() && before.iter().zip(after).all(|(one, other)| same(one, other)),
+            }
         }
         _ => match (one.text(), other.text()) {
             (Some(one), Some(other)) => {

@@ -4,10 +4,10 @@ use super::compare::told;
 use super::play::ledger_contact;
 use super::script::{Act, Reader, customer, in_time};
 use super::stage::{Decided, MAX_INTENT_BYTES, Stage};
-use super::words::text_of;
+use super::words::{snake, text_of};
 use super::working::{as_json, local, sentence, table};
 use crate::message::{Name, decode_intent};
-use crate::policy::file::{Findings, Node};
+use crate::policy::file::{Findings, Node, Value};
 use crate::policy::judge::{self, Working};
 use crate::policy::model::Policy;
 use crate::policy::window::zone;
@@ -38,6 +38,16 @@ pub fn explain(
     findings: &mut Findings,
 ) -> Result<Option<Explained>, String> {
     let mut reader = Reader::new(policy, findings);
+    if let Some(named) = id_in(intent_node) {
+        // The history is this customer's, or it would explain somebody without any.
+        if let Some(other) = id_in(customer_node).filter(|other| other.text() != named.text()) {
+            let message = "this is another customer than the intent's";
+            let label = "the two files have to name the same one, or one of them none";
+            reader.findings.error("customer", other.span, message, label);
+            return Ok(None);
+        }
+        reader.customer_id = named.text().unwrap_or_default().to_owned();
+    }
     let Some(first) = customer(customer_node, &mut reader) else {
         return Ok(None);
     };
@@ -85,6 +95,14 @@ pub fn explain(
         zone: before.profile.timezone.as_deref().unwrap_or(company).to_owned(),
         decided,
     }))
+}
+
+/// Where a customer or an intent says whom it is about.
+fn id_in(node: &Node) -> Option<&Node> {
+    let Value::Map(entries) = &node.value else { return None };
+    let is_id = |key: &str| matches!(snake(key).as_str(), "customer_id" | "id");
+    let mut entries = entries.iter().filter(|entry| is_id(&entry.key));
+    entries.find_map(|entry| entry.value.text().map(|_| &entry.value))
 }
 
 impl Explained {

@@ -9,6 +9,8 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const LEFT_BYTES: u64 = 1024 * 1024;
@@ -67,7 +69,10 @@ fn a_full_disk_stops_the_judging_and_says_so_and_all_goes_on_by_itself_when_ther
     let filler = disk.fill(LEFT_BYTES);
     let mut member = Member::start(&launch);
     scene.wait_until_running(&mut [&mut member]);
-    let load = scene.load("a", 22).run(600, Duration::from_millis(100));
+    let enough = Arc::new(AtomicBool::new(false));
+    let load = scene
+        .load("a", 22)
+        .run_until(enough.clone(), Duration::from_millis(100));
     let (state, reason) = wait_for("a partition says that there is no space", PATIENCE, || {
         let body = member.readiness()?;
         let listed = body["partitions"].as_array()?.clone();
@@ -87,6 +92,7 @@ fn a_full_disk_stops_the_judging_and_says_so_and_all_goes_on_by_itself_when_ther
         let stuck = member.partitions().values().all(|state| state != "running");
         stuck && committed(&scene) == before && scene.lag() > 0
     });
+    enough.store(true, Ordering::Release);
     let said = member.whole_log().matches("No space left").count();
     assert!((1..100).contains(&said), "said {said} times");
     load.join().expect("the load");

@@ -1,5 +1,6 @@
 //! Several instances: one is killed, all are replaced in turn, some come and some go, one is frozen.
 
+use crate::harness::wait_until;
 use crate::member::Member;
 use crate::policies;
 use crate::require_broker;
@@ -13,16 +14,23 @@ fn wait_until_taken_over(scene: &Scene, survivor: &mut Member) -> Duration {
     start.elapsed()
 }
 
+/// Two instances that share the partitions. The first may hold all of them for a while before the second has joined.
+fn two_at_work(scene: &Scene) -> (Member, Member) {
+    let (mut left, mut right) = (Member::start(&scene.instance(0)), Member::start(&scene.instance(1)));
+    wait_until("both have work", PATIENCE, || {
+        left.tend();
+        right.tend();
+        !left.partitions().is_empty() && !right.partitions().is_empty()
+    });
+    scene.wait_until_running(&mut [&mut left, &mut right]);
+    (left, right)
+}
+
 #[test]
 fn when_one_of_two_instances_is_killed_the_other_takes_over_and_gives_back() {
     require_broker!();
     let scene = Scene::new("takeover", &policies::brisk());
-    let (mut left, mut right) = (Member::start(&scene.instance(0)), Member::start(&scene.instance(1)));
-    scene.wait_until_running(&mut [&mut left, &mut right]);
-    assert!(
-        !left.partitions().is_empty() && !right.partitions().is_empty(),
-        "both have work"
-    );
+    let (mut left, mut right) = two_at_work(&scene);
     let load = scene.load("a", 2).run(150, Duration::from_millis(100));
     scene.wait_for_verdicts(100);
     right.kill9();
@@ -41,8 +49,7 @@ fn when_one_of_two_instances_is_killed_the_other_takes_over_and_gives_back() {
 fn two_instances_are_replaced_in_turn_under_load() {
     require_broker!();
     let scene = Scene::new("rolling", &policies::brisk());
-    let (mut left, mut right) = (Member::start(&scene.instance(0)), Member::start(&scene.instance(1)));
-    scene.wait_until_running(&mut [&mut left, &mut right]);
+    let (mut left, mut right) = two_at_work(&scene);
     let load = scene.load("a", 3).run(150, Duration::from_millis(100));
     scene.wait_for_verdicts(100);
     for round in 0..2 {
@@ -80,7 +87,7 @@ fn instances_come_and_go_under_load_and_one_more_than_partitions_stands_by() {
     for number in 1..=PARTITIONS as usize {
         members.push(Member::start(&single(number)));
     }
-    crate::harness::wait_until(
+    wait_until(
         "every partition has a member of its own and one stands by",
         PATIENCE,
         || {
@@ -117,8 +124,7 @@ fn instances_come_and_go_under_load_and_one_more_than_partitions_stands_by() {
 fn an_instance_frozen_for_longer_than_its_session_judges_nothing_twice_when_it_thaws() {
     require_broker!();
     let scene = Scene::new("zombie", &policies::brisk());
-    let (mut left, mut right) = (Member::start(&scene.instance(0)), Member::start(&scene.instance(1)));
-    scene.wait_until_running(&mut [&mut left, &mut right]);
+    let (mut left, mut right) = two_at_work(&scene);
     let load = scene.load("a", 5).run(200, Duration::from_millis(100));
     scene.wait_for_verdicts(100);
     right.process.sigstop();
@@ -143,7 +149,7 @@ fn a_rebalance_at_rest_loses_nothing_of_what_comes_afterwards() {
     scene.wait_until_at_rest(&mut [&mut left]);
     // Everything was read to its end; what `left` keeps goes on from there.
     let mut right = Member::start(&scene.instance(1));
-    crate::harness::wait_until("the second instance has work", PATIENCE, || {
+    wait_until("the second instance has work", PATIENCE, || {
         !right.partitions().is_empty()
     });
     scene.wait_until_running(&mut [&mut left, &mut right]);
@@ -161,7 +167,7 @@ fn an_instance_that_leaves_for_good_hands_over_at_once() {
     let mut leaving = scene.instance(1);
     leaving.arguments.push("--leave".to_owned());
     let (mut left, mut right) = (Member::start(&scene.instance(0)), Member::start(&leaving));
-    crate::harness::wait_until("the leaving instance has work", PATIENCE, || {
+    wait_until("the leaving instance has work", PATIENCE, || {
         !right.partitions().is_empty()
     });
     scene.wait_until_running(&mut [&mut left, &mut right]);

@@ -9,6 +9,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A topic of which every partition lies on one node alone.
@@ -58,7 +60,10 @@ fn an_engagement_partition_whose_only_node_is_gone_holds_up_itself_alone() {
     let launch = scene.instance(0).set("kafka.client.\"session.timeout.ms\"", "40000");
     let mut member = Member::start(&launch);
     scene.wait_until_running(&mut [&mut member]);
-    let load = scene.load("a", 23).run(300, Duration::from_millis(100));
+    let enough = Arc::new(AtomicBool::new(false));
+    let load = scene
+        .load("a", 23)
+        .run_until(enough.clone(), Duration::from_millis(100));
     scene.wait_for_verdicts(100);
     let before = leaders(&scene.client, &engagement);
     let node = before[&0].expect("a leader");
@@ -93,6 +98,7 @@ fn an_engagement_partition_whose_only_node_is_gone_holds_up_itself_alone() {
         newest = judged(&scene, &held);
         std::thread::sleep(Duration::from_secs(1));
     }
+    enough.store(true, Ordering::Release);
     broker.restart();
     load.join().expect("the load");
     scene.audit(&mut [&mut member]).assert_rich();

@@ -8,6 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -73,6 +75,19 @@ impl Load {
     pub fn run(mut self, rounds: usize, pause: Duration) -> JoinHandle<Self> {
         std::thread::spawn(move || {
             for _ in 0..rounds {
+                self.round();
+                std::thread::sleep(pause);
+            }
+            self.flush();
+            self
+        })
+    }
+
+    /// Writes rounds on a thread of its own for as long as nobody says that it is enough: for faults that last as long as
+    /// the machine takes for them.
+    pub fn run_until(mut self, enough: Arc<AtomicBool>, pause: Duration) -> JoinHandle<Self> {
+        std::thread::spawn(move || {
+            while !enough.load(Ordering::Acquire) {
                 self.round();
                 std::thread::sleep(pause);
             }

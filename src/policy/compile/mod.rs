@@ -22,6 +22,8 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::policy) use rule::KINDS as RULE_KINDS;
+
 use super::condition::{Condition, Expression, Problem, Score, Vocabulary};
 use super::file::document::ReadFile;
 use super::file::{Diagnostic, Diagnostics, Document, Findings, Node, Span, Value};
@@ -110,7 +112,7 @@ impl Context<'_> {
             Ok((condition, constant)) => {
                 if let Some(constant) = constant {
                     let message = format!("this condition is always {constant}");
-                    let label = "it reads nothing of the intent or the customer";
+                    let label = "whatever the intent and the customer are";
                     self.findings
                         .push(Diagnostic::warning("constant-condition", node.span, message, label));
                 }
@@ -138,7 +140,7 @@ impl Context<'_> {
             Ok((score, constant)) => {
                 if constant.is_some() {
                     let message = "this score is the same for every message";
-                    let label = "it reads nothing of the intent or the customer";
+                    let label = "whatever the intent and the customer are";
                     self.findings
                         .push(Diagnostic::warning("constant-score", node.span, message, label));
                 }

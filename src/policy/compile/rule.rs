@@ -25,7 +25,8 @@ const DEFER: OnHit = OnHit {
     defer: true,
     suppress: false,
 };
-const KINDS: &[&str] = &[
+/// Keys that say what kind a rule is.
+pub(in crate::policy) const KINDS: &[&str] = &[
     "cap",
     "gap",
     "pressure",

@@ -5,13 +5,14 @@ use super::*;
 const OLD: &str = "forbear: 1
 name: p
 timezone: UTC
-channels: { email: { consent: opt-out }, sms: { consent: opt-in } }
-classes: { marketing: { rank: 1, obeys: all, counts: true } }
+channels: { email: { consent: opt-out, cost: 0.5 }, sms: { consent: opt-in } }
+classes: { marketing: { rank: 1, obeys: all, counts: true }, other: { rank: 2, obeys: [cap, gap], counts: true } }
 rules:
   - { id: week, cap: { limit: 5, window: 7d }, for: { channel: email }, on-hit: defer }
   - { id: spacing, gap: 4h }
   - { id: trial, shadow: true, cap: { limit: 1, window: calendar-day } }
   - { id: gone, gap: 1h, for: { class: marketing } }
+  - { id: open, send-window: { open: [ { days: mon-fri, from: \"08:00\", to: \"21:00\" } ] }, for: { channel: [email, sms] } }
 calendars: { x: [2026-12-25] }
 ";
 
@@ -85,14 +86,19 @@ fn every_change_says_what_it_does() {
             "  + new { id: new, gap: 2h }  (stricter)\n  - gone { id: gone, gap: 1h, for: { class: marketing } }  (looser)\n",
         ),
         (
-            "email: { consent: opt-out }",
-            "email: { consent: opt-in }",
+            "email: { consent: opt-out,",
+            "email: { consent: opt-in,",
             "channels\n  ~ email: consent changed: opt-out → opt-in  (stricter)\n",
         ),
         (
             "obeys: all",
             "obeys: [cap, gap]",
             "classes\n  ~ marketing: obeys changed: all → [cap, gap]\n",
+        ),
+        (
+            "to: \"21:00\"",
+            "to: \"20:00\"",
+            "  ~ open: send-window.open changed: [{ days: mon-fri, from: \"08:00\", to: \"21:00\" }] → [{ days: mon-fri, from: \"08:00\", to: \"20:00\" }]\n",
         ),
         (
             "timezone: UTC",
@@ -126,6 +132,10 @@ fn what_means_the_same_is_no_change() {
         ("channel: email", "channel: [email]"),
         ("{ id: spacing, gap: 4h }", "{ gap: 4h, id: spacing }"),
         ("calendars:", "stops: []\ncalendars:"),
+        ("days: mon-fri", "days: [fri, mon, tue, wed, thu]"),
+        ("[email, sms]", "[sms, email]"),
+        ("cost: 0.5", "cost: 0.50"),
+        ("obeys: [cap, gap]", "obeys: [gap, cap]"),
         ("name: p\ntimezone: UTC\n", "timezone: UTC\nname: p\n"),
     ] {
         let new = OLD.replacen(from, to, 1);
