@@ -535,5 +535,5 @@ fn the_cases_worked_out_by_hand_from_the_definition_of_the_language_come_out_as_
         let counted = summary.lines().last().and_then(|line| line.split(' ').next());
         cases += counted.and_then(|number| number.parse().ok()).unwrap_or(0);
     }
-    assert!(cases >= 270, "only {cases} cases were played");
+    assert!(cases >= 260, "only {cases} cases were played");
 }
