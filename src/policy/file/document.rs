@@ -25,7 +25,7 @@ pub const JOINED: &[&str] = &["channels", "classes", "calendars"];
 /// What an included file says about itself.
 pub const ABOUT: &[&str] = &["forbear", "name", "about", "from", "until"];
 /// What only the first file may say.
-const COMPANY: &[&str] = &[
+pub const COMPANY: &[&str] = &[
     "timezone",
     "timezone-unknown",
     "week-start",

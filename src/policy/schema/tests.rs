@@ -31,18 +31,22 @@ fn json_of(text: &str) -> serde_json::Value {
     words::json(&node, "policy", words::Kind::Anything, &mut findings).expect("a value")
 }
 
-/// The policies that are shipped.
+/// The policies that are shipped, what they include and their tests.
 fn shipped() -> Vec<(String, String)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/policies");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("the policies").flatten() {
-        let path = entry.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.ends_with(".yaml") && !name.ends_with(".tests.yaml") {
-            found.push((name, std::fs::read_to_string(&path).expect("a policy")));
+    for folder in ["deploy/policies", "deploy/policies/packs", "tests/conformance"] {
+        for entry in std::fs::read_dir(root.join(folder)).expect("the policies").flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                found.push((
+                    path.display().to_string(),
+                    std::fs::read_to_string(&path).expect("a policy"),
+                ));
+            }
         }
     }
-    assert!(found.len() >= 5, "{found:?}");
+    assert!(found.len() >= 15, "{found:?}");
     found
 }
 
@@ -133,4 +137,22 @@ fn what_a_schema_can_see_is_refused_by_schema_and_reader_alike() {
             "the reader takes {to}"
         );
     }
+}
+
+#[test]
+fn an_included_file_and_a_file_of_tests_have_their_own_keys() {
+    let validator = jsonschema::draft202012::new(&schema()).expect("a schema");
+    let is_valid = |text: &str| validator.is_valid(&json_of(text));
+    assert!(is_valid(
+        "forbear: 1\nname: law\nfrom: 2026-01-01\nuntil: 2027-01-01\nrules: [ { id: a, gap: 1d } ]\n"
+    ));
+    assert!(!is_valid("forbear: 1\nfrom: January\nrules: [ { id: a, gap: 1d } ]\n"));
+    assert!(!is_valid("forbear: 1\nruels: [ { id: a, gap: 1d } ]\n"));
+    assert!(!is_valid(
+        "rules: [ { id: a, gap: 1d, cap: { limit: 1, window: 1d } } ]\n"
+    ));
+    assert!(!is_valid("about: law\ntimezone: UTC\nrules: []\n"));
+    assert!(is_valid("tests: [ { name: one } ]\n"));
+    assert!(!is_valid("tests: one\n"));
+    assert!(!is_valid("{}\n"));
 }
