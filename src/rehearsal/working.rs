@@ -35,6 +35,9 @@ pub fn table(workings: &[Working], zone_name: Option<&str>) -> String {
 pub fn as_json(workings: &[Working]) -> serde_json::Value {
     let rows = workings.iter().map(|working| {
         let instant = |ms: Option<i64>| ms.map(text_of);
+        let number = |units: Option<i64>| {
+            units.and_then(|units| amount(working.reason, units).parse::<serde_json::Number>().ok())
+        };
         json!({
             "channel": &*working.channel,
             "rule": working.rule.as_deref(),
@@ -42,8 +45,8 @@ pub fn as_json(workings: &[Working]) -> serde_json::Value {
             "answer": answer_word(&working.bearing),
             "lifted_by": match &working.bearing { Bearing::Lifted(exception) => Some(&**exception), _ => None },
             "shadow": working.shadow,
-            "count": working.count,
-            "limit": working.limit,
+            "count": number(working.count),
+            "limit": number(working.limit),
             "window_start": instant(working.window_start_ms),
             "window_end": instant(working.window_end_ms),
             "free_at": instant(working.free_at_ms),
@@ -79,12 +82,26 @@ fn answer_word(bearing: &Bearing) -> &'static str {
 }
 
 fn count(working: &Working) -> String {
-    match (working.count, working.limit) {
+    let told = |units: Option<i64>| units.map(|units| amount(working.reason, units));
+    match (told(working.count), told(working.limit)) {
         (Some(count), Some(limit)) => format!("{count} of {limit}"),
-        (Some(count), None) => count.to_string(),
+        (Some(count), None) => count,
         (None, Some(limit)) => format!("at most {limit}"),
         (None, None) => String::new(),
     }
+}
+
+/// A count or a limit as it is written in a policy: points and money have digits after the point, messages have none.
+fn amount(reason: Reason, units: i64) -> String {
+    let digits = reason.decimals();
+    let scale = 10_u64.pow(digits);
+    let sign = if units < 0 { "-" } else { "" };
+    let (whole, part) = (units.unsigned_abs() / scale, units.unsigned_abs() % scale);
+    if part == 0 {
+        return format!("{sign}{whole}");
+    }
+    let part = format!("{part:0width$}", width = digits as usize);
+    format!("{sign}{whole}.{}", part.trim_end_matches('0'))
 }
 
 fn window(working: &Working, zone: &TimeZone) -> String {
@@ -204,5 +221,20 @@ fn because(decided: &Decided, workings: &[Working]) -> String {
             "one of our rules could not be worked out, and then we rather send nothing".to_owned()
         }
         Some(Reason::Approved | Reason::Released) | None => "our rules say so".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_and_money_are_told_with_their_decimals_and_messages_are_whole() {
+        assert_eq!(amount(Reason::Cap, 1_000_000), "1000000");
+        assert_eq!(amount(Reason::Pressure, 12_000_000), "12");
+        assert_eq!(amount(Reason::Pressure, 1_500_000), "1.5");
+        assert_eq!(amount(Reason::Spend, 8_802_000), "8.802");
+        assert_eq!(amount(Reason::Spend, 1), "0.000001");
+        assert_eq!(amount(Reason::Spend, -50_000), "-0.05");
     }
 }
