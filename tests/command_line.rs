@@ -149,7 +149,7 @@ fn a_missing_policy_is_a_sentence_on_standard_error() {
     assert_eq!(output.status.code(), Some(1));
     let error = text(&output.stderr);
     assert!(error.starts_with("error: cannot read the policy "), "{error}");
-    assert!(error.contains("policy.yaml: No such file or directory"), "{error}");
+    assert!(error.contains("policy.yaml: there is no such file"), "{error}");
 }
 
 /// Whatever is wrong, and however much is logged.

@@ -46,7 +46,6 @@ fn tell(file: &Path, findings: &Diagnostics, policy: Option<&Policy>) {
     if !text.is_empty() {
         to_standard_error(text.trim_end());
     }
-    let counted = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let (errors, all) = (findings.errors(), findings.items.len());
     if let Some(policy) = policy {
         to_standard_output(&summary(policy));
@@ -61,13 +60,20 @@ fn tell(file: &Path, findings: &Diagnostics, policy: Option<&Policy>) {
 }
 
 fn summary(policy: &Policy) -> String {
+    let classes = match policy.classes.len() {
+        1 => "1 class".to_owned(),
+        count => format!("{count} classes"),
+    };
     format!(
-        "{}: {} channels, {} classes, {} rules, {} exceptions, {} stops",
+        "{}: {}, {classes}, {}, {}, {}",
         policy.label,
-        policy.channels.len(),
-        policy.classes.len(),
-        policy.rules.len(),
-        policy.exceptions.len(),
-        policy.stops.len(),
+        counted(policy.channels.len(), "channel"),
+        counted(policy.rules.len(), "rule"),
+        counted(policy.exceptions.len(), "exception"),
+        counted(policy.stops.len(), "stop"),
     )
+}
+
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

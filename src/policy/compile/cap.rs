@@ -13,6 +13,9 @@ pub(super) fn cap(node: &Node, limits: Option<&Entry>, context: &mut Context<'_>
     let distinct = fields
         .take("distinct")
         .map(|node| selector::split_field(node, "`distinct`", context));
+    let message = "caps on campaigns that run at the same time are not in version 1";
+    let label = "`distinct: campaign` counts different campaigns in a window";
+    fields.leave_out("concurrent", message, label, &mut context.findings);
     fields.close(&mut context.findings);
     if distinct == Some(None) {
         return None;

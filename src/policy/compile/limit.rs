@@ -1,6 +1,7 @@
 //! `limit`, and the rows of `limits` that may be chosen in its place.
 
 use super::Context;
+use crate::policy::file::diagnostic::{nearest, shortened};
 use crate::policy::file::{Diagnostic, Entry, Fields, Node, Value, scalar};
 use crate::policy::rules::pressure::UNITS_IN_A_POINT;
 use crate::policy::rules::{Limit, LimitRow, Limits};
@@ -92,6 +93,19 @@ fn number_of_contacts(node: &Node, text: &str, context: &mut Context<'_>) -> Opt
                 .push(diagnostic.help("to stop messages for a time, `stops` says who and why"));
         }
         return Some(Limit::Number(number));
+    }
+    if text.parse::<f64>().is_ok() {
+        let message = format!("`limit` cannot be `{}`", shortened(text));
+        let label = "contacts are counted in whole numbers";
+        context.findings.error("value", node.span, message, label);
+        return None;
+    }
+    if let Some(near) = nearest(text, ["unlimited"]) {
+        let message = format!("`limit` cannot be `{}`", shortened(text));
+        let label = format!("did you mean `{near}`?");
+        let diagnostic = Diagnostic::error("value", node.span, message, label);
+        context.findings.push(diagnostic.suggest(Some(near)));
+        return None;
     }
     let (expression, constant) = context.expression(node)?;
     match constant {

@@ -74,6 +74,12 @@ fn shape(node: &Node, context: &mut Context<'_>) -> Option<Shape> {
         );
         return None;
     }
+    if text.contains("first") {
+        let message = "windows that open at the first contact are not in version 1";
+        let label = "expected a rolling length such as `7d`, or `tumbling-from` beside it for fixed periods";
+        findings.error("not-in-version-1", node.span, message, label);
+        return None;
+    }
     if !text.starts_with(|first: char| first.is_ascii_digit()) {
         let known: Vec<&str> = PERIODS.iter().map(|(name, _)| *name).chain(["ever"]).collect();
         let near = nearest(text, known.iter().copied());

@@ -5,6 +5,7 @@
 use super::lower::{Lowering, Wanted};
 use super::program::{Computed, Node, Scope};
 use super::{Condition, ConditionError, Expression, Reads, Score};
+use crate::policy::file::diagnostic::shortened;
 use crate::policy::rules::Experiment;
 
 /// The longest expression, in bytes.
@@ -139,15 +140,41 @@ fn syntax(text: &str, (line, column): (isize, isize), message: &str) -> Problem 
     let label = if single_equals && !text.contains("==") {
         "to compare, write `==`".to_owned()
     } else {
-        let message: String = message.chars().take(120).collect();
-        message
+        in_words(message)
     };
     Problem {
         start,
         end,
-        message: "this is not a CEL expression".to_owned(),
+        message: "this expression cannot be read".to_owned(),
         label,
         suggestion: None,
+    }
+}
+
+/// What the parser found, without the names of its tokens: they are its own, and no reader of a policy knows them.
+fn in_words(message: &str) -> String {
+    let quoted = |after: &str| {
+        let (_, rest) = message.split_once(after)?;
+        let (quoted, _) = rest.strip_prefix('\'')?.split_once('\'')?;
+        Some(quoted)
+    };
+    if message.contains("'<EOF>'") && !message.contains("missing") {
+        return "something is missing at the end".to_owned();
+    }
+    if let Some(missing) = quoted("missing ") {
+        return format!("`{missing}` is missing");
+    }
+    let found = [
+        "recognition error at: ",
+        "extraneous input ",
+        "mismatched input ",
+        "at input ",
+    ]
+    .into_iter()
+    .find_map(quoted);
+    match found {
+        Some(found) => format!("`{}` has no meaning here", shortened(found)),
+        None => "it does not follow the grammar of CEL".to_owned(),
     }
 }
 

@@ -269,7 +269,7 @@ fn a_wrong_expression_is_refused_with_a_reason() {
         (
             r#"arm("tighter") == "a""#,
             "unknown experiment `tighter`",
-            "expected nothing here",
+            "the policy declares none",
         ),
         ("arm == 1", "`arm` is a function", ""),
         ("arm(intent.offer) == \"a\"", "an experiment is named by a literal", ""),
@@ -284,8 +284,14 @@ fn a_wrong_expression_is_refused_with_a_reason() {
             "expected",
         ),
         ("intent.value + 1 > 2", "cannot calculate", ""),
-        ("", "this is not a CEL expression", ""),
-        ("1 +", "this is not a CEL expression", ""),
+        ("", "this expression cannot be read", ""),
+        (
+            "1 +",
+            "this expression cannot be read",
+            "something is missing at the end",
+        ),
+        ("(1 == 1", "this expression cannot be read", "is missing"),
+        ("1 === 1", "this expression cannot be read", "`=` has no meaning here"),
         ("null == 1", "a literal that nothing", ""),
     ] {
         let problems = Condition::compile(text, VOCABULARY).unwrap_err();

@@ -131,7 +131,7 @@ impl Findings {
         let nearest = nearest(name, known.iter().copied());
         let label = match nearest {
             Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => format!("expected {}", one_of(&known)),
+            None => expected(&known),
         };
         let message = format!("unknown {what} `{}`", shortened(name));
         self.push(Diagnostic::error("unknown-name", span, message, label).suggest(nearest));
@@ -215,6 +215,14 @@ pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Opti
         .filter(|(distance, candidate)| *distance <= (candidate.len().max(name.len()) / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// What was expected where a name is not one of those that the policy declares.
+pub fn expected(declared: &[&str]) -> String {
+    match declared {
+        [] => "the policy declares none".to_owned(),
+        _ => format!("expected {}", one_of(declared)),
+    }
 }
 
 /// `a`, `b` or `c`; a long list is cut.

@@ -11,6 +11,8 @@ pub struct Fields<'n> {
     span: Span,
     entries: &'n [Entry],
     asked: Vec<&'static str>,
+    /// Keys that have been refused with a sentence of their own.
+    refused: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
@@ -29,6 +31,7 @@ impl<'n> Fields<'n> {
             span: node.span,
             entries,
             asked: Vec::new(),
+            refused: Vec::new(),
         })
     }
 
@@ -41,6 +44,14 @@ impl<'n> Fields<'n> {
     pub fn take_entry(&mut self, key: &'static str) -> Option<&'n Entry> {
         self.asked.push(key);
         self.entries.iter().find(|entry| entry.key == key)
+    }
+
+    /// Refuses a key for what this version leaves out, with a sentence that says so. It is no key that is suggested to anybody.
+    pub fn leave_out(&mut self, key: &'static str, message: &str, label: &str, findings: &mut Findings) {
+        if let Some(entry) = self.entries.iter().find(|entry| entry.key == key) {
+            self.refused.push(key);
+            findings.error("not-in-version-1", entry.key_span, message, label);
+        }
     }
 
     /// The value of a key that must be written.
@@ -66,6 +77,7 @@ impl<'n> Fields<'n> {
             .entries
             .iter()
             .filter(|entry| !self.asked.contains(&entry.key.as_str()))
+            .filter(|entry| !self.refused.contains(&entry.key.as_str()))
         {
             if findings.is_full() {
                 findings.error("unknown-key", entry.key_span, "", "");

@@ -65,7 +65,11 @@ pub fn integer(node: &Node, what: &str, range: std::ops::RangeInclusive<i64>, fi
     if let Some(number) = number.filter(|number| range.contains(number)) {
         return Some(number);
     }
-    let expected = format!("a whole number from {} to {}", range.start(), range.end());
+    let expected = if range.start() == range.end() {
+        format!("`{}`", range.start())
+    } else {
+        format!("a whole number from {} to {}", range.start(), range.end())
+    };
     wrong(node, what, &expected, findings);
     None
 }

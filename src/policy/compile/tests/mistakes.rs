@@ -170,7 +170,23 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, cap: { limit: 1.5, window: 1d } } ]",
+            "1:33: `limit` cannot be `1.5` (contacts are counted in whole numbers)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: unlimted, window: 1d } } ]",
+            "1:33: `limit` cannot be `unlimted` (did you mean `unlimited`?)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: customer.fatigue, window: 1d } } ]",
             "1:33: this is a decimal number (make it whole with `int(…)`)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1, window: first-contact } } ]",
+            "1:44: windows that open at the first contact are not in version 1",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 1, window: 7d, concurrent: campaign } } ]",
+            "1:48: caps on campaigns that run at the same time are not in version 1",
         ),
         (
             "rules: [ { id: a, send-window: { open: [ { from: '08:00', to: '25:00' } ] } } ]",
@@ -242,7 +258,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, gap: 1h, when: 'customer.unanswered = 3' } ]",
-            "1:55: this is not a CEL expression (to compare, write `==`)",
+            "1:55: this expression cannot be read (to compare, write `==`)",
         ),
         (
             "rules: [ { id: a, gap: 1h, when: 'now > 3' } ]",
@@ -250,7 +266,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, gap: 1h, when: 'arm(\"x\") == \"y\"' } ]",
-            "1:39: unknown experiment `x` (expected nothing here)",
+            "1:39: unknown experiment `x` (the policy declares none)",
         ),
         (
             "rules: [ { id: a, gap: 1h, when: customer.unanswered > \"3\" } ]",

@@ -2,7 +2,7 @@
 
 use super::Lowering;
 use crate::policy::condition::compile::Problem;
-use crate::policy::file::diagnostic::{floor_boundary, nearest, one_of};
+use crate::policy::file::diagnostic::{expected, floor_boundary, nearest};
 use cel::common::ast::{Expr, IdedExpr};
 
 impl Lowering<'_> {
@@ -10,7 +10,7 @@ impl Lowering<'_> {
         let near = nearest(name, known.iter().copied());
         let label = match near {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("expected {}", one_of(known)),
+            None => expected(known),
         };
         self.problem(place, format!("unknown {what} `{name}`"), label);
         if let Some(problem) = self.problems.last_mut() {
