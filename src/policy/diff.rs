@@ -299,8 +299,11 @@ fn judged(section: &str, key: Option<&str>, one: Option<&Node>, other: Option<&N
     };
     let last = key.map_or(section, |key| key.rsplit('.').next().unwrap_or(key));
     let of_rule = section == "rules";
-    if let Some((how, more)) = compared(one, other) {
+    // A salt is a text that may look like a number.
+    if let Some((how, more)) = compared(one, other).filter(|_| last != "salt") {
         let stricter_when_more = match (of_rule, last) {
+            // What is never sent after something is blocked longer; what is only sent after it is allowed longer.
+            _ if key == Some("sequence.within") => None,
             (true, "limit" | "after" | "count" | "at-most") => Some(false),
             (true, "window" | "gap" | "for" | "within" | "max" | "factor" | "percent" | "half-life") => Some(true),
             _ => None,

@@ -14,13 +14,15 @@ pub fn text(played: &[Played], sources: &Sources, verbose: bool) -> String {
     let mut text = String::new();
     for test in played {
         let place = sources.place(test.span.start);
+        // A name may hold whatever a file can: a terminal must not obey it.
+        let name = test.name.replace(char::is_control, " ");
         if test.failures.is_empty() {
             if verbose {
                 // Writing to a string cannot fail.
-                let _ = writeln!(text, "ok    {} ({}:{})", test.name, place.file, place.line);
+                let _ = writeln!(text, "ok    {name} ({}:{})", place.file, place.line);
             }
         } else {
-            let _ = writeln!(text, "FAIL  {} ({}:{})", test.name, place.file, place.line);
+            let _ = writeln!(text, "FAIL  {name} ({}:{})", place.file, place.line);
         }
         if verbose {
             for line in &test.trace {

@@ -236,6 +236,19 @@ fn an_intent_that_cannot_be_read_or_has_no_channel_of_the_policy_is_a_dead_lette
 }
 
 #[test]
+fn a_name_of_a_test_does_not_command_the_terminal() {
+    let text = fails(
+        POLICY,
+        r#"
+- name: "red \e[31m"
+  timeline: [ { at: 2026-01-05T03:00:00Z, intent: { channel: fax }, expect: approved } ]
+"#,
+    );
+    assert!(text.contains("FAIL  red  [31m ("), "{text:?}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
 fn a_wrong_expectation_shows_what_came_and_every_rules_working() {
     let text = fails(
         POLICY,

@@ -124,6 +124,25 @@ fn every_change_says_what_it_does() {
 }
 
 #[test]
+fn what_is_neither_more_nor_less_is_only_told_to_be_different() {
+    for (old, new, expected) in [
+        (
+            "holdout: { percent: 2, salt: \"2026\" }",
+            "holdout: { percent: 2, salt: \"2027\" }",
+            "rules\n  ~ week: holdout.salt changed: \"2026\" → \"2027\"\n",
+        ),
+        (
+            "sequence: { only: { channel: email }, if: { channel: sms }, within: 30d }",
+            "sequence: { only: { channel: email }, if: { channel: sms }, within: 60d }",
+            "rules\n  ~ week: sequence.within longer: 30d → 60d\n",
+        ),
+    ] {
+        let policy = |kind: &str| OLD.replacen("cap: { limit: 5, window: 7d }", kind, 1);
+        assert_eq!(changes(&policy(old), &policy(new)), expected);
+    }
+}
+
+#[test]
 fn what_means_the_same_is_no_change() {
     for (from, to) in [
         ("window: 7d", "window: 1w"),
