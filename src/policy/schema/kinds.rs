@@ -46,7 +46,14 @@ pub(crate) const KINDS: &[Part] = &[
     Part {
         what: "a row of `limits`",
         definition: "limit-row",
-        keys: &[("when", condition, ""), ("limit", limit, "")],
+        keys: &[
+            (
+                "when",
+                condition,
+                "For whom or for what this row holds; the first one that is true is taken.",
+            ),
+            ("limit", limit, "The limit where it is."),
+        ],
         required: &["when", "limit"],
     },
     Part {
@@ -121,7 +128,7 @@ pub(crate) const KINDS: &[Part] = &[
         definition: "redundant",
         keys: &[
             ("key", field, "What must not be the same."),
-            ("within", duration, ""),
+            ("within", duration, "For how long after the last one."),
             ("timezone", text, "In which months are measured."),
         ],
         required: &["key", "within"],
@@ -131,20 +138,24 @@ pub(crate) const KINDS: &[Part] = &[
         definition: "sequence",
         keys: &[
             ("never", || reference("selector"), "Not after what `after` selects."),
-            ("after", || reference("selector"), ""),
+            ("after", || reference("selector"), "What `never` must not follow."),
             (
                 "never-together",
                 || json!({ "type": "array", "minItems": 2, "items": reference("selector") }),
                 "Only one of these kinds.",
             ),
             ("only", || reference("selector"), "Only if there was what `if` selects."),
-            ("if", || reference("selector"), ""),
+            (
+                "if",
+                || reference("selector"),
+                "What must have gone out before what `only` selects.",
+            ),
             (
                 "answered",
                 || json!({ "type": "boolean" }),
                 "And the customer responded to it.",
             ),
-            ("within", duration, ""),
+            ("within", duration, "How far back is looked."),
             ("timezone", text, "In which months are measured."),
         ],
         required: &["within"],
@@ -168,7 +179,7 @@ pub(crate) const KINDS: &[Part] = &[
         definition: "spend",
         keys: &[
             ("limit", amount, "Money, this message's cost included."),
-            ("window", window, ""),
+            ("window", window, "Over which time the costs add up."),
             ("timezone", text, "customer, company or an IANA name."),
             (
                 "tumbling-from",
@@ -187,7 +198,7 @@ pub(crate) const KINDS: &[Part] = &[
                 || json!({ "type": "integer", "minimum": 1 }),
                 "Of all customers together.",
             ),
-            ("window", window, ""),
+            ("window", window, "Over which time messages are counted."),
             ("timezone", text, "company or an IANA name."),
             (
                 "tumbling-from",
@@ -210,7 +221,11 @@ pub(crate) const KINDS: &[Part] = &[
         what: "an experiment",
         definition: "experiment",
         keys: &[
-            ("id", || name("-"), ""),
+            (
+                "id",
+                || name("-"),
+                "What `arm(…)` in a condition and the decision records call it.",
+            ),
             ("salt", text, "Another salt draws other customers."),
             (
                 "arms",

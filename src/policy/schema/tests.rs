@@ -76,6 +76,15 @@ fn the_schema_has_the_keys_that_the_reader_of_the_file_asks_for() {
 }
 
 #[test]
+fn an_editor_has_something_to_say_about_every_key() {
+    let silent: Vec<_> = all_parts()
+        .flat_map(|part| part.keys.iter().map(move |key| (part.what, key.0, key.2)))
+        .filter(|(_, _, description)| description.is_empty())
+        .collect();
+    assert_eq!(silent, []);
+}
+
+#[test]
 fn the_kinds_of_a_rule_are_keys_of_it() {
     let rule = all_parts().find(|part| part.definition == "rule").expect("a rule");
     for kind in kinds::RULE_KINDS {
