@@ -177,7 +177,7 @@ fn a_mistake_is_reported_where_it_stands() {
             "1:33: `limit` cannot be `unlimted` (did you mean `unlimited`?)",
         ),
         (
-            "rules: [ { id: a, cap: { limit: customer.fatigue, window: 1d } } ]",
+            "rules: [ { id: a, cap: { limit: 1.5 * 2.0, window: 1d } } ]",
             "1:33: this is a decimal number (make it whole with `int(…)`)",
         ),
         (
