@@ -173,7 +173,7 @@ fn in_words(message: &str) -> String {
     .into_iter()
     .find_map(quoted);
     match found {
-        Some(found) => format!("`{}` has no meaning here", shortened(found)),
+        Some(found) => format!("`{}` has no meaning here", shortened(found.trim())),
         None => "it does not follow the grammar of CEL".to_owned(),
     }
 }
