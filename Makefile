@@ -6,7 +6,7 @@ CARGO_BUILD := $(SCRIPTS)/with-heartbeat.sh cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint format clean
+.PHONY: help demo test bench build lint format clean
 
 help: ## Show this list
 	@echo "Forbear. The first build takes about 20 minutes on 2 cores (RocksDB is compiled from source)."
@@ -17,6 +17,13 @@ demo: build ## The whole pipeline in one process, no server needed; ARGS="--seco
 
 test: ## Everything: unit, property, simulation, and the suite on a real Kafka
 	@$(SCRIPTS)/test.sh
+
+bench: ## Forbear beside a bare loop and Kafka Streams on a real Kafka; ARGS="--intents 500000 --repeat 1"
+	@$(SCRIPTS)/system-packages.sh build test bench
+	@$(SCRIPTS)/kafka-provision.sh
+	@echo "The release build compiles RocksDB once more, about 20 minutes on 2 cores."
+	@$(CARGO_BUILD) bench --locked --bench throughput --no-run
+	@cargo bench --locked --quiet --bench throughput -- $(ARGS)
 
 build: ## Build the binary (development profile)
 	@$(SCRIPTS)/system-packages.sh build

@@ -3,6 +3,7 @@
 #
 #   system-packages.sh build         compilers and headers for RocksDB, librdkafka and OpenSSL
 #   system-packages.sh build test    also Java and Maven, which run and fetch the broker of the tests
+#   system-packages.sh bench         a Java compiler and Maven, for the peer on Kafka Streams
 #
 # Fast and silent where everything is there. Otherwise it installs through apt as root or with a sudo that asks for no
 # password, or prints the line to run and exits 1.
@@ -46,8 +47,12 @@ for set in "$@"; do
         # Maven fetches the broker once; with its jars in the cache nobody needs it.
         [ -d "${FORBEAR_CACHE:-$HOME/.cache/forbear}/kafka/4.3.1/libs" ] || need maven command -v mvn
         ;;
+    bench)
+        need default-jdk-headless command -v javac
+        [ -d "${FORBEAR_CACHE:-$HOME/.cache/forbear}/streams-4.3.1" ] || need maven command -v mvn
+        ;;
     *)
-        echo "system-packages.sh: unknown set '$set' (build, test)" >&2
+        echo "system-packages.sh: unknown set '$set' (build, test, bench)" >&2
         exit 2
         ;;
     esac

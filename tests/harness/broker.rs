@@ -49,6 +49,10 @@ pub struct BrokerOptions {
     /// 1, or 3 for replication and leader moves.
     pub nodes: u16,
     pub transaction_version: TransactionVersion,
+    /// Of each node, in MiB.
+    pub heap_mib: u32,
+    /// Lets Java optimise for a long run instead of a fast start: for figures.
+    pub long_running: bool,
     /// Further server settings; they win over the harness's.
     pub settings: Vec<(String, String)>,
 }
@@ -58,6 +62,8 @@ impl Default for BrokerOptions {
         Self {
             nodes: 1,
             transaction_version: TransactionVersion::Two,
+            heap_mib: 512,
+            long_running: false,
             settings: Vec::new(),
         }
     }
@@ -78,6 +84,7 @@ pub struct Broker {
     directory: PathBuf,
     bootstrap: String,
     installation: &'static Installation,
+    java_options: Vec<String>,
 }
 
 impl Broker {
@@ -112,6 +119,7 @@ impl Broker {
             directory,
             bootstrap: addresses.join(","),
             installation,
+            java_options: java_options(&options),
         };
         for node in &broker.nodes {
             broker.format(node, &options);
@@ -197,15 +205,20 @@ impl Broker {
             "-Dlog4j2.configurationFile={}",
             self.directory.join("log4j2.properties").display()
         );
-        let options = [
-            "-Xmx512m",
-            "-XX:+UseSerialGC",
-            "-XX:TieredStopAtLevel=1",
-            logging.as_str(),
-        ];
+        let options: Vec<&str> = self
+            .java_options
+            .iter()
+            .map(String::as_str)
+            .chain([logging.as_str()])
+            .collect();
         let mut command = self.installation.java(&options, "kafka.Kafka");
         command.arg(node.settings_file());
         *child = Some(run_into(command, &node.log_file()));
+    }
+
+    /// The process of one node (from 0), while it runs.
+    pub fn process_id(&self, index: usize) -> Option<u32> {
+        self.nodes[index].child().as_ref().map(Child::id)
     }
 
     /// The folder of one node's log segments (from 0), for tests that look at files.
@@ -351,6 +364,14 @@ impl Node {
             );
         }
     }
+}
+
+fn java_options(options: &BrokerOptions) -> Vec<String> {
+    let mut java_options = vec![format!("-Xmx{}m", options.heap_mib), "-XX:+UseSerialGC".to_owned()];
+    if !options.long_running {
+        java_options.push("-XX:TieredStopAtLevel=1".to_owned());
+    }
+    java_options
 }
 
 /// Starts a command with both outputs appended to a file.
