@@ -10,6 +10,7 @@ mod parts;
 mod tests;
 mod values;
 
+use super::compile::RULE_KINDS;
 use crate::policy::file::document::{APPENDED, COMPANY, JOINED};
 use serde_json::{Map, Value, json};
 
@@ -81,10 +82,7 @@ fn object(part: &Part) -> Value {
         "required": part.required,
         "additionalProperties": false,
     });
-    let kinds: Vec<Value> = kinds::RULE_KINDS
-        .iter()
-        .map(|kind| json!({ "required": [kind] }))
-        .collect();
+    let kinds: Vec<Value> = RULE_KINDS.iter().map(|kind| json!({ "required": [kind] })).collect();
     if part.definition == "rule"
         && let Some(members) = object.as_object_mut()
     {

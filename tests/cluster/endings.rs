@@ -41,7 +41,7 @@ fn without_any_broker_a_start_is_given_up_and_an_end_comes_at_once() {
 #[test]
 fn it_ends_in_time_and_cleanly_while_the_broker_hangs_or_is_gone() {
     require_broker!();
-    // A broker that hung is fenced when it goes on, and may then forget how a transaction ended (see
+    // A broker that was killed, and perhaps one that hung, may forget how a transaction ended (see
     // `Broker::forgot_markers`): the ends are as they should be, and what the topics hold afterwards shows nothing.
     let shown = (0..5).any(|_| ends_while_the_broker_hangs_or_is_gone());
     assert!(shown, "each time, Kafka forgot the markers of a transaction");

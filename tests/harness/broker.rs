@@ -170,8 +170,8 @@ impl Broker {
     /// A broker that is killed between the two completes the transaction when it is back. But where it is back before its
     /// old registration has expired (9 s), the controller fences it once more while it starts; the coordinator, loaded by
     /// then, takes partitions without a leader for deleted ones and skips their markers. What was committed stays invisible
-    /// there until the same producer commits something else (seen with 4.3.1, in half of the attempts). The same goes for a
-    /// broker that is frozen for longer than that, and for markers of an abort. A cluster in which every partition keeps a
+    /// there until the same producer commits something else (seen with 4.3.1, in half of the attempts). The same is
+    /// suspected of a broker that is frozen for longer than that, and of the markers of an abort. A cluster in which every partition keeps a
     /// leader is not concerned.
     pub fn forgot_markers(&self) -> bool {
         let forgot = |node: &Node| {

@@ -4,24 +4,7 @@ use super::Part;
 use super::values::*;
 use serde_json::json;
 
-/// The keys of a rule of which there is exactly one.
-pub(super) const RULE_KINDS: &[&str] = &[
-    "cap",
-    "gap",
-    "pressure",
-    "back-off",
-    "cool-off",
-    "redundant",
-    "sequence",
-    "mix",
-    "spend",
-    "capacity",
-    "holdout",
-    "send-window",
-    "quiet-hours",
-];
-
-/// Their maps, and the maps inside them.
+/// The maps of the kinds of rules, and the maps inside them.
 pub(crate) const KINDS: &[Part] = &[
     Part {
         what: "`cap`",

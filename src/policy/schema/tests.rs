@@ -1,6 +1,6 @@
 //! The schema against the reader of the file, against what is shipped, and against mistakes.
 
-use super::{all_parts, kinds, schema};
+use super::{RULE_KINDS, all_parts, schema};
 use crate::policy::file::fields::asked;
 use crate::policy::file::{Document, Findings, Node, tree};
 use crate::policy::model::Policy;
@@ -87,7 +87,7 @@ fn an_editor_has_something_to_say_about_every_key() {
 #[test]
 fn the_kinds_of_a_rule_are_keys_of_it() {
     let rule = all_parts().find(|part| part.definition == "rule").expect("a rule");
-    for kind in kinds::RULE_KINDS {
+    for kind in RULE_KINDS {
         assert!(rule.keys.iter().any(|(name, _, _)| name == kind), "{kind}");
     }
 }
