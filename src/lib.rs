@@ -119,7 +119,7 @@
 //!   the tasks that share the worker with whoever writes there cannot commit either. Replication of the outputs is the answer;
 //!   only the inputs are isolated partition by partition.
 //! - Between several engagement topics there is no order within one batch: each topic's own order holds.
-//! - librdkafka has no transaction protocol version 2 (KIP-890). See the third row of the table above, and the README.
+//! - librdkafka has no transaction protocol version 2 (KIP-890). See the row on it in the table above, and the README.
 //! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic
 //!   itself: who may read that topic can test whether an id was erased.
 //! - `identity_merged` is a dead letter: merging two customers is not built yet.

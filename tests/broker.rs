@@ -227,7 +227,7 @@ fn a_broker_killed_and_restarted_on_its_folder_keeps_what_was_committed() {
     producer.commit_transaction(TIMEOUT).expect("the commit");
 
     // The coordinator answers a commit once it has it in its own log, and writes the marker of each partition afterwards. A
-    // broker that dies in between may forget those markers (see `Broker::forgot_markers`): not what is asked here.
+    // broker that dies in between may forget those markers (see `Broker::unless_it_forgot_markers`): not what is asked here.
     let readable = || Some(client.read_topic(&topic)).filter(|records| !records.is_empty());
     wait_for("what was committed can be read", TIMEOUT, readable);
 

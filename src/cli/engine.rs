@@ -3,7 +3,7 @@
 use super::policy::files::{Files, read_document};
 use super::settings::{LogFormat, Settings};
 use super::topic_rules::{self, Cluster};
-use super::{Accept, EXIT_RESTART, topics};
+use super::{Accept, EXIT_RESTART, to_standard_error, to_standard_output, topics};
 use crate::intake::client::KafkaSettings;
 use crate::intake::source::{InputKind, Inputs};
 use crate::message::Name;
@@ -60,11 +60,11 @@ pub fn run(settings: Settings, leave: bool) -> Result<ExitCode, String> {
             let code = match ended {
                 Ended::Stopped => ExitCode::SUCCESS,
                 Ended::Restart(reason) => {
-                    eprintln!("error: {reason}; start it again");
+                    to_standard_error(&format!("error: {reason}; start it again"));
                     ExitCode::from(EXIT_RESTART)
                 }
                 Ended::Misconfigured(problem) => {
-                    eprintln!("error: {problem}");
+                    to_standard_error(&format!("error: {problem}"));
                     ExitCode::FAILURE
                 }
             };
@@ -109,7 +109,7 @@ pub fn repair(settings: Settings, partition: i32, accept: Accept) -> Result<Exit
         Accept::Marker => Repair::AcceptMarker,
         Accept::Offsets => Repair::AcceptOffsets,
     };
-    println!("{}", repair::run(&engine, partition, accept, now_ms())?);
+    to_standard_output(&repair::run(&engine, partition, accept, now_ms())?);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -185,8 +185,9 @@ impl Engine {
             running.join();
             let _ = done.send(());
         });
-        if ended.recv_timeout(STOP_WITHIN).is_err() {
-            tracing::warn!("the end takes too long: leaving it to the next start to settle what is open");
+        match ended.recv_timeout(STOP_WITHIN) {
+            Ok(()) => tracing::info!("ended"),
+            Err(_) => tracing::warn!("the end takes too long: leaving it to the next start to settle what is open"),
         }
         if let Some(server) = self.server.take() {
             server.shutdown_background();
@@ -222,6 +223,7 @@ impl Reload {
         let mut seen = self.files.clone();
         let mut again_at: Option<Instant> = None;
         let mut looked = Instant::now();
+        let mut missing_for = 0;
         while keep_on.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(100));
             if looked.elapsed() < POLICY_POLLED_EVERY {
@@ -230,7 +232,13 @@ impl Reload {
             looked = Instant::now();
             let files = seen.again();
             let is_due_again = again_at.is_some_and(|at| at <= Instant::now());
-            if !files.are_there() || files == seen && !is_due_again {
+            let are_there = files.are_there();
+            missing_for = if are_there { 0 } else { missing_for + 1 };
+            // Whoever replaces a file may take it away first: that is over at the next look.
+            if missing_for == 2 {
+                tracing::warn!("a file of the policy is gone: the policy stays, but a start would need the file");
+            }
+            if !are_there || files == seen && !is_due_again {
                 continue;
             }
             again_at = None;

@@ -3,7 +3,7 @@
 use super::interrupt::Interrupt;
 use super::settings::Settings;
 use super::workload::{Feed, Generated, Nature, Workload, WorkloadPlan};
-use super::{ConfigArgument, Format};
+use super::{ConfigArgument, Format, to_standard_error, to_standard_output};
 use crate::commit::plain::{Place, PlainProducer};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -153,7 +153,7 @@ pub(super) fn execute(arguments: &GenerateArguments) -> Result<ExitCode, String>
     written.failed = producer.delivered().failed;
     written.seconds = start.elapsed().as_secs_f64();
     progress.end();
-    println!("{}", written.render(arguments.format));
+    to_standard_output(&written.render(arguments.format));
     flushed?;
     if written.failed > 0 {
         return Err(format!(
@@ -220,13 +220,13 @@ impl Progress {
             bar.set_position(written.intents);
         } else if elapsed.saturating_sub(self.shown.get()) >= REPORT_EVERY {
             self.shown.set(elapsed);
-            eprintln!(
+            to_standard_error(&format!(
                 "{:>5} s  {} of {} intents, {} events",
                 elapsed.as_secs(),
                 written.intents,
                 self.wanted,
                 written.engagement
-            );
+            ));
         }
     }
 

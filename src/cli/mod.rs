@@ -16,6 +16,7 @@ pub mod workload;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use settings::Settings;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,10 +29,20 @@ pub fn main() -> ExitCode {
     match arguments.command.execute() {
         Ok(code) => code,
         Err(problem) => {
-            eprint!("{}", as_errors(&problem));
+            to_standard_error(as_errors(&problem).trim_end());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Writes a result, with a line end. A reader that has gone away (`| head`) is no reason to fail.
+fn to_standard_output(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// Writes a message, with a line end. (`eprintln!` would panic where nobody reads it.)
+fn to_standard_error(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Each line is a problem of its own, up to a report about a file: that one has its own marks and is left as it is.

@@ -2,7 +2,7 @@
 
 use super::settings::Settings;
 use super::topic_rules::{self, Cluster, ExpectedTopic, NewTopic, Problem, Severity, TopicDescription};
-use super::{ConfigArgument, Format};
+use super::{ConfigArgument, Format, to_standard_output};
 use crate::intake::admin::{Admin, ClusterFacts, TopicToCreate};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
@@ -135,14 +135,14 @@ pub(super) fn execute(command: &TopicsCommand) -> Result<ExitCode, String> {
         TopicsCommand::Create(arguments) => {
             let (settings, channels) = arguments.which.load()?;
             let created = create(&settings, &channels, arguments.partitions, arguments.replication_factor)?;
-            print!("{}", render_created(&created, arguments.which.format));
+            to_standard_output(render_created(&created, arguments.which.format).trim_end());
             Ok(ExitCode::SUCCESS)
         }
         TopicsCommand::Verify(arguments) => {
             let (settings, channels) = arguments.which.load()?;
             let found = verify(&settings, &channels, TIMEOUT)?;
             let count = topic_rules::expected(&settings.topics, &channels).len();
-            print!("{}", render_problems(&found.problems, count, arguments.which.format));
+            to_standard_output(render_problems(&found.problems, count, arguments.which.format).trim_end());
             let wrong = found.problems.iter().any(|problem| problem.severity == Severity::Error);
             Ok(if wrong { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }

@@ -1,6 +1,9 @@
 //! How the clients of one process are set up: the fixed part of every client's configuration, and why it is so.
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::BaseProducer;
 
 /// What every client of a process shares.
 #[derive(Clone)]
@@ -16,7 +19,7 @@ pub struct KafkaSettings {
     pub embedded_broker: bool,
 }
 
-/// How long a transactional call may take before the broker gives the transaction up, unless the operator says otherwise.
+/// How long a transactional call may take before the broker gives the transaction up. Other time limits rest on it.
 pub const TRANSACTION_TIMEOUT_MS: u64 = 10_000;
 
 impl KafkaSettings {
@@ -45,11 +48,7 @@ impl KafkaSettings {
     /// The transactional producer of worker `worker`.
     pub fn producer(&self, worker: usize) -> ClientConfig {
         let mut config = self.base(&self.producer_properties);
-        set_default(
-            &mut config,
-            "transaction.timeout.ms",
-            &TRANSACTION_TIMEOUT_MS.to_string(),
-        );
+        config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
         set_default(&mut config, "statistics.interval.ms", "5000");
         set_default(&mut config, "linger.ms", "5");
         set_default(&mut config, "batch.size", "1000000");
@@ -88,6 +87,22 @@ impl KafkaSettings {
         let mut config = self.changelog();
         config.set("isolation.level", "read_uncommitted");
         config
+    }
+
+    /// Makes each kind of client once, so that a property with an impossible value is found before the group is joined.
+    /// Nothing has to answer.
+    ///
+    /// # Errors
+    /// Which property is wrong. Its value is not told: it may be a secret.
+    pub fn check(&self) -> Result<(), String> {
+        let consumer = self.consumer(0).create::<BaseConsumer>().map(drop);
+        let producer = self.producer(0).create::<BaseProducer>().map(drop);
+        consumer.and(producer).map_err(|error| match error {
+            KafkaError::ClientConfig(_, _, property, _) => {
+                format!("[kafka.client] {property}: librdkafka does not take this value")
+            }
+            other => format!("[kafka.client]: {other}"),
+        })
     }
 
     /// The member name of a worker: `group.instance.id`.

@@ -169,8 +169,8 @@ pub const UNKNOWN_VALUES_TOTAL: Description = Description {
     name: "forbear_unknown_values_total",
     kind: Kind::Counter,
     labels: &["field"],
-    help: "Values that the policy does not know, by field.",
-    act: "A division uses a class, channel or type that the policy does not declare: they are judged by the defaults. Agree on the word.",
+    help: "Intents that are judged as the default class: `class`, they name one that the policy does not declare; `class-absent`, they name none.",
+    act: "`class`: a division uses a word that the policy does not declare. Agree on the word.",
 };
 
 /// 1 for the policy that judges now.

@@ -60,7 +60,8 @@ pub struct Status {
     /// Transactions that hold a partition back, as the probe last saw them.
     hanging: DashMap<i32, HangingTransaction>,
     started: AtomicBool,
-    standby: AtomicBool,
+    /// Workers, and whether each is a member of the group to which nothing was assigned.
+    standby: DashMap<usize, bool>,
     policy: ArcSwapOption<String>,
     tripped: ArcSwapOption<String>,
 }
@@ -118,7 +119,7 @@ impl Status {
             partitions: DashMap::new(),
             hanging: DashMap::new(),
             started: AtomicBool::new(false),
-            standby: AtomicBool::new(false),
+            standby: DashMap::new(),
             policy: ArcSwapOption::empty(),
             tripped: ArcSwapOption::empty(),
         })
@@ -203,9 +204,10 @@ impl Status {
         self.started.store(true, Ordering::Relaxed);
     }
 
-    /// More instances than partitions: this one waits.
-    pub fn set_standby(&self, standby: bool) {
-        self.standby.store(standby, Ordering::Relaxed);
+    /// Whether a worker is a member of the group to which nothing is assigned: more workers than partitions. A worker that has
+    /// not joined, or that the group gave up, is none.
+    pub fn set_standby(&self, worker: usize, standby: bool) {
+        self.standby.insert(worker, standby);
     }
 
     /// Label of the policy that judges.
@@ -242,7 +244,7 @@ impl Status {
         let (ready, status) = if !self.started.load(Ordering::Relaxed) {
             (false, "starting")
         } else if owned.peek().is_none() {
-            match self.standby.load(Ordering::Relaxed) {
+            match !self.standby.is_empty() && self.standby.iter().all(|worker| *worker.value()) {
                 true => (true, "standby"),
                 false => (false, "not ready"),
             }

@@ -150,7 +150,10 @@ fn ready_is_every_owned_partition_running_or_a_standby_that_owns_none() {
     );
     status.set_started();
     assert_eq!(status.readiness().status, "not ready");
-    status.set_standby(true);
+    status.set_standby(1, false);
+    status.set_standby(0, true);
+    assert_eq!(status.readiness().status, "not ready", "one worker is no member yet");
+    status.set_standby(1, true);
     assert_eq!((status.readiness().ready, status.readiness().status), (true, "standby"));
     status.set(1, PartitionStatus::new(PartitionState::Running, 0));
     status.set(0, PartitionStatus::new(PartitionState::Closed, 0));

@@ -215,8 +215,8 @@ fn count(metrics: &mut WorkerMetrics, share: &Prepared, wall_ms: i64) {
         for (rule, shadow) in &counted.hits {
             metrics.rule_hit(rule, *shadow);
         }
-        if counted.class_was_unknown {
-            metrics.shared().unknown_value("class");
+        if let Some(field) = counted.unknown_value {
+            metrics.shared().unknown_value(field);
         }
         if let Some(appended_at_ms) = counted.appended_at_ms {
             let elapsed_ms = u64::try_from(wall_ms.saturating_sub(appended_at_ms)).unwrap_or(0);

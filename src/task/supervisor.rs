@@ -72,7 +72,7 @@ pub struct Running {
 /// Starts the workers and returns. They join the group by themselves.
 ///
 /// # Errors
-/// A state directory that cannot be used; a thread that cannot be started.
+/// A client property with an impossible value; a state directory that cannot be used; a thread that cannot be started.
 pub fn start(
     settings: EngineSettings,
     policy: PolicyHandle,
@@ -80,6 +80,7 @@ pub fn start(
     metrics: Arc<Metrics>,
     status: Arc<Status>,
 ) -> Result<Running, String> {
+    settings.kafka.check()?;
     let stores = RocksStores::new(settings.store.clone(), due_of).map_err(|error: StoreError| error.to_string())?;
     let set_aside = metrics.clone();
     stores.when_set_aside(move |_, why| set_aside.store_set_aside(why));

@@ -120,6 +120,8 @@ pub struct Worker<L: Log, S: Stores, C: Clock> {
     bounds_of: [u8; 32],
     /// Why nothing at all is judged: the wall clock was set.
     pub(super) clock_obstacle: Option<String>,
+    /// The group has answered what is assigned, and has not taken everything back since.
+    pub(super) is_member: bool,
 }
 
 impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
@@ -138,6 +140,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     ) -> Result<Self, WorkerExit> {
         let source = log.source()?;
         let changelog = log.changelog()?;
+        status.set_standby(settings.index, false);
         Ok(Self {
             step_watch: StepWatch::new(&clock),
             settings,
@@ -161,6 +164,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             lag_at_ms: i64::MIN,
             bounds_of: [0; 32],
             clock_obstacle: None,
+            is_member: false,
         })
     }
 
@@ -200,6 +204,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 SourceEvent::Assigned(partitions) => {
                     self.source.hold(&partitions)?;
                     self.group = self.source.group().ok();
+                    self.is_member = true;
                     self.status.set_started();
                     tracing::info!(worker = self.settings.index, ?partitions, "partitions assigned");
                     for partition in partitions {
@@ -219,6 +224,8 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                         self.metrics.shared().forget_partition(*partition, &topics);
                     }
                     self.source.release(&partitions)?;
+                    // What follows is an assignment, empty or not; it does not come while the cluster is away.
+                    self.is_member &= !self.tasks.is_empty();
                 }
                 SourceEvent::Fenced(reason) => return Err(WorkerExit::Fenced(reason)),
                 SourceEvent::Fatal(reason) => return Err(WorkerExit::Fatal(reason)),

@@ -62,7 +62,8 @@ pub struct Counted {
     pub channel: Name,
     pub verdict: Verdict,
     pub reason: Reason,
-    pub class_was_unknown: bool,
+    /// What the policy does not know of it: `class`, or `class-absent` where the intent names none.
+    pub unknown_value: Option<&'static str>,
     /// Rules that blocked: (id, shadow).
     pub hits: Vec<(Name, bool)>,
     /// When the intent's record was appended; none for a release.
@@ -324,7 +325,7 @@ fn publish_releases(
             channel: contact.channel.clone(),
             verdict: Verdict::Released,
             reason: Reason::Released,
-            class_was_unknown: false,
+            unknown_value: None,
             hits: Vec::new(),
             appended_at_ms: None,
         });
@@ -375,7 +376,11 @@ impl Subject<'_> {
             channel: judgement.channel.clone(),
             verdict: judgement.verdict,
             reason: judgement.reason,
-            class_was_unknown: judgement.class_was_unknown,
+            unknown_value: match &self.intent.class {
+                _ if !judgement.class_was_unknown => None,
+                Some(_) => Some("class"),
+                None => Some("class-absent"),
+            },
             hits: hits.collect(),
             // One that waited tells nothing about how long Forbear took.
             appended_at_ms: (self.decision.attempt == 0).then_some(self.timestamp_ms),

@@ -46,7 +46,7 @@ fn with_own_broker(stem: &str) -> (Broker, Scene) {
 #[test]
 fn a_broker_killed_and_restarted_in_the_middle_of_load_loses_and_repeats_nothing() {
     require_broker!();
-    // Kafka itself may lose the end of a commit that it has answered (see `Broker::forgot_markers`); that run shows nothing.
+    // Kafka itself may lose the end of a transaction (see `Broker::unless_it_forgot_markers`).
     let shown = (0..5).any(|_| a_broker_is_killed_and_restarted_in_the_middle_of_load());
     assert!(shown, "each time, Kafka forgot the markers of a transaction");
 }
@@ -63,18 +63,15 @@ fn a_broker_is_killed_and_restarted_in_the_middle_of_load() -> bool {
     broker.restart();
     let back = Instant::now();
     load.join().expect("the load");
-    if broker.forgot_markers() {
-        println!("Kafka forgot the markers of a transaction whose commit it had answered: once more");
-        return false;
-    }
-    scene.wait_until_at_rest(&mut [&mut member]);
-    println!(
-        "broker killed: at rest {:?} after it was back; forbear was started again {} times",
-        back.elapsed(),
-        member.restarts
-    );
-    scene.audit(&mut [&mut member]).assert_rich();
-    true
+    broker.unless_it_forgot_markers(|| {
+        scene.wait_until_at_rest(&mut [&mut member]);
+        println!(
+            "broker killed: at rest {:?} after it was back; forbear was started again {} times",
+            back.elapsed(),
+            member.restarts
+        );
+        scene.audit(&mut [&mut member]).assert_rich();
+    })
 }
 
 #[test]

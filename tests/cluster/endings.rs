@@ -41,8 +41,8 @@ fn without_any_broker_a_start_is_given_up_and_an_end_comes_at_once() {
 #[test]
 fn it_ends_in_time_and_cleanly_while_the_broker_hangs_or_is_gone() {
     require_broker!();
-    // A broker that was killed, and perhaps one that hung, may forget how a transaction ended (see
-    // `Broker::forgot_markers`): the ends are as they should be, and what the topics hold afterwards shows nothing.
+    // A broker that was killed may forget how a transaction ended (see `Broker::unless_it_forgot_markers`): the ends are as
+    // they should be, and what the topics hold afterwards shows nothing.
     let shown = (0..5).any(|_| ends_while_the_broker_hangs_or_is_gone());
     assert!(shown, "each time, Kafka forgot the markers of a transaction");
 }
@@ -93,13 +93,10 @@ fn ends_while_the_broker_hangs_or_is_gone() -> bool {
     std::thread::sleep(Duration::from_secs(2));
     expect_a_clean_end(&mut member.process, "the broker is gone");
     broker.restart();
-    if broker.forgot_markers() {
-        println!("Kafka forgot the markers of a transaction: once more");
-        return false;
-    }
 
     member.start_again();
-    scene.audit(&mut [&mut member]).assert_rich();
-    member.stop();
-    true
+    broker.unless_it_forgot_markers(|| {
+        scene.audit(&mut [&mut member]).assert_rich();
+        member.stop();
+    })
 }

@@ -7,7 +7,6 @@ mod tally;
 
 pub(super) use render::table;
 
-use super::Format;
 use super::engine;
 use super::generate::now_ms;
 use super::interrupt::Interrupt;
@@ -15,6 +14,7 @@ use super::senders::{Approved, Senders};
 use super::settings::Settings;
 use super::topic_rules::{self, Role};
 use super::workload::{Feed, Generated, Workload, WorkloadPlan};
+use super::{Format, to_standard_error, to_standard_output};
 use crate::commit::plain::{Place, PlainProducer};
 use crate::intake::embedded::EmbeddedBroker;
 use crate::intake::tail::{Tail, TailRecord};
@@ -63,7 +63,7 @@ pub(super) fn execute(arguments: &DemoArguments) -> Result<ExitCode, String> {
     let interrupt = Interrupt::listen()?;
     let directory = Scratch::new()?;
     let mut settings = settings_for(arguments, directory.path())?;
-    eprintln!("{}", introduction(arguments, &settings));
+    to_standard_error(&introduction(arguments, &settings));
     let broker = provide_broker(arguments, &mut settings)?;
     let mut stage = Stage::open(&settings)?;
     let processor = engine::start(&settings, broker.is_some())?;
@@ -75,11 +75,11 @@ pub(super) fn execute(arguments: &DemoArguments) -> Result<ExitCode, String> {
     drop(broker);
     let summary = tally.summary(start_ms);
     match arguments.format {
-        Format::Json => println!(
-            "{}",
-            serde_json::to_string(&summary).map_err(|error| error.to_string())?
-        ),
-        Format::Text => println!("\n{}\n\n{}", render::summary(&summary, DAY_MS), afterword(arguments)),
+        Format::Json => to_standard_output(&serde_json::to_string(&summary).map_err(|error| error.to_string())?),
+        Format::Text => {
+            let summary = render::summary(&summary, DAY_MS);
+            to_standard_output(&format!("\n{summary}\n\n{}", afterword(arguments)));
+        }
     }
     stopped?;
     if summary.totals.approved == 0 && !interrupt.asked() {
@@ -389,7 +389,7 @@ impl Show {
     fn say(&self, text: &str) {
         match &self.line {
             Some(line) => line.set_message(text.to_owned()),
-            None => eprintln!("{text}"),
+            None => to_standard_error(text),
         }
     }
 
@@ -399,7 +399,7 @@ impl Show {
             Some(line) => line.set_message(render::counters(elapsed.as_secs(), &tally.totals())),
             None if elapsed.as_secs() >= self.shown.get() + EVERY_SECONDS => {
                 self.shown.set(elapsed.as_secs());
-                eprintln!("{}", render::counters(elapsed.as_secs(), &tally.totals()));
+                to_standard_error(&render::counters(elapsed.as_secs(), &tally.totals()));
             }
             None => {}
         }

@@ -7,9 +7,9 @@ pub mod files;
 mod schema;
 mod test;
 
-use super::Format;
+use super::{Format, to_standard_error, to_standard_output};
 use clap::{Args, Subcommand};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -71,13 +71,4 @@ fn now_ms() -> i64 {
 /// Whether a report on standard error may have colours.
 fn colours() -> bool {
     std::io::stderr().is_terminal()
-}
-
-/// A reader that has gone away (`| head`) is no reason to fail.
-fn to_standard_output(text: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
-}
-
-fn to_standard_error(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

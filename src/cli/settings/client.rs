@@ -32,6 +32,10 @@ const RESERVED: &[(&str, &str)] = &[
         "each worker has its own, made of kafka.group-id and kafka.instance-id",
     ),
     (
+        "transaction.timeout.ms",
+        "the watchdog and the takeover after a crash rest on it",
+    ),
+    (
         "isolation.level",
         "records of a transaction that was aborted must never be judged",
     ),
