@@ -125,6 +125,7 @@
 //! - `identity_merged` is a dead letter: merging two customers is not built yet.
 //! - `forbear audit` does not exist yet: P5 is shown by what is recorded, not by deriving it again.
 
+pub mod audit;
 pub mod cli;
 pub mod commit;
 pub mod customer;

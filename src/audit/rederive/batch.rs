@@ -1,0 +1,430 @@
+//! One transaction's batch, run again over the state before it.
+//!
+//! What a batch was made of is recorded but for three things: whom the time made due, whose queue a new policy timed anew, and
+//! the order between topics. What the transaction changed tells the first two; where that is not enough, the answers that
+//! are possible are tried, for the one customer that is concerned.
+
+use crate::audit::facts::Received;
+use crate::audit::log::LogRecord;
+use crate::audit::reading::{Coordinates, header};
+use crate::commit::log::Outgoing;
+use crate::commit::marker::Marker;
+use crate::customer::DecisionCoordinates;
+use crate::customer::keys::{self, Key, parse_key};
+use crate::intake::source::{InputKind, Inputs, Record};
+use crate::message::Name;
+use crate::policy::model::Policy;
+use crate::store::Store;
+use crate::task::batch::{BatchContext, Culprit, Work, place, prepare};
+use crate::verdict::TopicNames;
+use crate::verdict::reroute::{StrayKind, read_stray};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::rc::Rc;
+
+/// Orders between topics that are tried for one customer, of each kind of input.
+const ORDERS_AT_MOST: usize = 120;
+/// How many waiting intents a batch may have judged that had to be a small one, after a failure.
+const LIMITS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+
+type Values = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// A batch, as far as it is recorded.
+pub struct Batch<'a, S> {
+    /// As it was before.
+    pub store: &'a S,
+    pub topics: &'a TopicNames,
+    pub inputs: &'a Inputs,
+    pub max_intent_bytes: usize,
+    pub partition: i32,
+    pub marker: &'a Marker,
+    /// What the transaction covers of the inputs, topic by topic.
+    pub read: &'a [Record],
+    /// What it changed, with the offsets at which that stands.
+    pub recorded: &'a BTreeMap<Vec<u8>, (i64, Option<Vec<u8>>)>,
+    /// Sources that ended as dead letters because their step failed.
+    pub unprocessable: &'a BTreeSet<Coordinates>,
+    /// A walk over the queue was under way, because the policy had changed.
+    pub is_walking: bool,
+}
+
+/// What follows.
+#[derive(Debug, Default)]
+pub struct Derived {
+    pub outgoing: Vec<Outgoing>,
+    /// Customers for whom nothing can be told.
+    pub unresolved: BTreeSet<String>,
+    /// Offsets in the state topic of what does not follow from the log.
+    pub wrong: Vec<i64>,
+}
+
+/// One possible answer to what is not recorded.
+#[derive(Clone)]
+struct Guess {
+    engagement: Vec<Record>,
+    intents: Vec<Record>,
+    due: Vec<String>,
+    retime: Vec<String>,
+    may_judge: bool,
+    limit: usize,
+    fails: bool,
+}
+
+struct Outcome {
+    changes: Values,
+    outgoing: Vec<Outgoing>,
+}
+
+impl<S: Store> Batch<'_, S> {
+    /// Everybody whom the batch may concern.
+    pub fn customers(&self) -> BTreeSet<String> {
+        let read = self.read.iter().filter_map(|record| self.customer_of(record));
+        read.chain(self.changed()).collect()
+    }
+
+    /// Runs it again. `candidates`: the policies that may have judged, the most likely first; at least one.
+    pub fn derive(&mut self, candidates: &[Rc<Policy>]) -> Derived {
+        let recorded: Values = self
+            .recorded
+            .iter()
+            .map(|(key, (_, value))| (key.clone(), value.clone()))
+            .collect();
+        let names = self.names();
+        let mut best: Option<(usize, &Rc<Policy>, Outcome, BTreeSet<Owner>)> = None;
+        for policy in candidates {
+            let Some(outcome) = self.run(policy, &self.base()) else {
+                continue;
+            };
+            let differing = differing(&recorded, &outcome.changes, &names);
+            if differing.is_empty() {
+                return Derived {
+                    outgoing: outcome.outgoing,
+                    ..Derived::default()
+                };
+            }
+            if best.as_ref().is_none_or(|(least, ..)| differing.len() < *least) {
+                best = Some((differing.len(), policy, outcome, differing));
+            }
+        }
+        match best {
+            Some((_, policy, outcome, differing)) => self.resolve(policy, outcome, &differing, &recorded, &names),
+            None => Derived {
+                unresolved: self.customers(),
+                ..Derived::default()
+            },
+        }
+    }
+
+    /// Looks for the answers under which what differs does not differ any more, customer by customer.
+    fn resolve(
+        &self,
+        policy: &Policy,
+        base: Outcome,
+        differing: &BTreeSet<Owner>,
+        recorded: &Values,
+        names: &BTreeMap<[u8; 16], String>,
+    ) -> Derived {
+        let mut derived = Derived::default();
+        let mut replaced: BTreeMap<&str, Vec<Outgoing>> = BTreeMap::new();
+        for owner in differing {
+            let Owner::Customer(customer) = owner else { continue };
+            let own: Values = values_of(recorded, owner, names);
+            let (guesses, is_complete) = self.guesses(customer);
+            let found = guesses.iter().find_map(|guess| {
+                let outcome = self.run(policy, guess)?;
+                (values_of(&outcome.changes, owner, names) == own).then_some(outcome.outgoing)
+            });
+            match found {
+                Some(outgoing) => drop(replaced.insert(customer, outgoing)),
+                None if is_complete => derived.wrong.extend(self.offset_of(owner, names)),
+                None => {
+                    derived.unresolved.insert(customer.clone());
+                    replaced.insert(customer, Vec::new());
+                }
+            }
+        }
+        // What the customers share was counted with what was wrong of them.
+        let is_only_shared = differing.iter().all(|owner| !matches!(owner, Owner::Customer(_)));
+        if is_only_shared {
+            let shared = differing.iter().filter_map(|owner| self.offset_of(owner, names));
+            derived.wrong.extend(shared);
+        }
+        let is_replaced = |record: &Outgoing| {
+            let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+            key.is_some_and(|key| replaced.contains_key(key))
+        };
+        derived.outgoing = base
+            .outgoing
+            .into_iter()
+            .filter(|record| !is_replaced(record))
+            .collect();
+        derived.outgoing.extend(replaced.into_values().flatten());
+        derived
+    }
+
+    /// The usual answer: topic by topic, and whoever was changed was due.
+    fn base(&self) -> Guess {
+        let (engagement, intents) = self.split(self.read.iter().cloned());
+        Guess {
+            engagement,
+            intents,
+            due: self.changed().into_iter().collect(),
+            retime: Vec::new(),
+            may_judge: true,
+            limit: usize::MAX,
+            fails: true,
+        }
+    }
+
+    /// What may have happened to one customer; and whether that is all that may.
+    fn guesses(&self, customer: &str) -> (Vec<Guess>, bool) {
+        let own = self
+            .read
+            .iter()
+            .filter(|record| self.customer_of(record).as_deref() == Some(customer));
+        let (engagement, intents) = self.split(own.cloned());
+        let (engagement_orders, all_engagement) = orders(&engagement);
+        let (intent_orders, all_intents) = orders(&intents);
+        let has_intents = self.read.iter().any(|record| self.is_judged(record));
+        let retimes: &[bool] = if self.is_walking { &[false, true] } else { &[false] };
+        let judges: &[bool] = if has_intents { &[true] } else { &[true, false] };
+        let fails: &[bool] = if self.unprocessable.is_empty() {
+            &[true]
+        } else {
+            &[true, false]
+        };
+        let mut guesses = Vec::new();
+        for limit in [usize::MAX, 0].into_iter().chain(LIMITS) {
+            // Small batches are rare: they are tried in one order only.
+            let orders_at_most = if limit == usize::MAX { ORDERS_AT_MOST } else { 1 };
+            for (engagement, intents) in pairs(&engagement_orders, &intent_orders).take(orders_at_most) {
+                for (retime, is_due) in pairs(retimes, &[true, false]) {
+                    for (may_judge, fails) in pairs(judges, fails) {
+                        let named = |is_wanted: bool| match is_wanted && *may_judge {
+                            true => vec![customer.to_owned()],
+                            false => Vec::new(),
+                        };
+                        guesses.push(Guess {
+                            engagement: engagement.clone(),
+                            intents: intents.clone(),
+                            due: named(*is_due),
+                            retime: named(*retime),
+                            may_judge: *may_judge,
+                            limit,
+                            fails: *fails,
+                        });
+                    }
+                }
+            }
+        }
+        let all_orders = engagement_orders.len() * intent_orders.len() <= ORDERS_AT_MOST;
+        let is_failing = self
+            .unprocessable
+            .iter()
+            .any(|source| source.partition == self.partition);
+        (guesses, all_engagement && all_intents && all_orders && !is_failing)
+    }
+
+    fn run(&self, policy: &Policy, guess: &Guess) -> Option<Outcome> {
+        let now_ms = self.marker.now_ms;
+        let hints = |ids: &[String]| ids.iter().map(|id| (now_ms, id.clone())).collect();
+        let barrier = self
+            .inputs
+            .topics
+            .iter()
+            .filter(|(_, kind)| *kind != InputKind::Intents)
+            .map(|(topic, _)| {
+                let position = self.marker.positions.iter().find(|(name, _)| **name == **topic);
+                (topic.clone(), position.map_or(0, |(_, position)| *position))
+            });
+        let work = Work {
+            partition: self.partition,
+            lineage: self.marker.lineage,
+            now_ms,
+            barrier: barrier.collect(),
+            engagement: guess.engagement.clone(),
+            intents: guess.intents.clone(),
+            due: hints(&guess.due),
+            retime: hints(&guess.retime),
+            may_judge: guess.may_judge,
+            renews_offsets: false,
+            due_at_most: guess.limit,
+            rerouted_at_most: if guess.limit == 0 { usize::MAX } else { guess.limit },
+        };
+        let poisoned = if guess.fails { self.poisoned() } else { HashSet::new() };
+        let context = BatchContext {
+            policy,
+            topics: self.topics,
+            inputs: self.inputs,
+            max_intent_bytes: self.max_intent_bytes,
+            poisoned: &poisoned,
+        };
+        let prepared = prepare(&context, self.store, &work).ok()?;
+        Some(Outcome {
+            changes: prepared.changes.into_iter().collect(),
+            outgoing: prepared.outgoing,
+        })
+    }
+
+    fn poisoned(&self) -> HashSet<Culprit> {
+        let mut poisoned = HashSet::new();
+        if self.unprocessable.is_empty() {
+            return poisoned;
+        }
+        for record in self.read {
+            if self.unprocessable.contains(&self.source_of(record)) {
+                poisoned.insert(Culprit::Record(place(record)));
+            }
+        }
+        for source in self.unprocessable {
+            let origin = DecisionCoordinates {
+                topic: Name::from(source.topic.as_str()),
+                partition: source.partition,
+                offset: source.offset,
+                attempt: 0,
+            };
+            poisoned.insert(Culprit::Waiting(self.partition, origin));
+        }
+        poisoned
+    }
+
+    fn source_of(&self, record: &Record) -> Coordinates {
+        let (topic, kind) = &self.inputs.topics[usize::from(record.topic)];
+        let origin = header(&record.headers, "forbear-source").filter(|_| *kind == InputKind::Reroute);
+        origin.and_then(Coordinates::parse).unwrap_or_else(|| Coordinates {
+            topic: topic.to_string(),
+            partition: record.partition,
+            offset: record.offset,
+        })
+    }
+
+    fn split(&self, records: impl Iterator<Item = Record>) -> (Vec<Record>, Vec<Record>) {
+        records.partition(|record| self.inputs.topics[usize::from(record.topic)].1 != InputKind::Intents)
+    }
+
+    /// An intent, wherever it stands: somebody was judged.
+    fn is_judged(&self, record: &Record) -> bool {
+        match self.inputs.topics[usize::from(record.topic)].1 {
+            InputKind::Intents => true,
+            InputKind::Engagement => false,
+            InputKind::Reroute => {
+                read_stray(record.value.as_deref(), &record.headers).is_ok_and(|stray| stray.kind == StrayKind::Intent)
+            }
+        }
+    }
+
+    fn customer_of(&self, record: &Record) -> Option<String> {
+        let mut headers = record.headers.clone();
+        if self.inputs.topics[usize::from(record.topic)].1 == InputKind::Reroute {
+            headers.truncate(headers.len().saturating_sub(4));
+        }
+        let as_received = LogRecord {
+            value: record.value.clone(),
+            headers,
+            ..LogRecord::default()
+        };
+        let (group, _) = match self.is_judged(record) {
+            true => Received::intent(self.source_of(record), &as_received),
+            false => Received::engagement(self.source_of(record), &as_received),
+        };
+        (!group.starts_with('\u{0}')).then_some(group)
+    }
+
+    /// Customers of whom something was changed.
+    fn changed(&self) -> BTreeSet<String> {
+        let keys = self.recorded.keys().filter_map(|key| match parse_key(key)? {
+            Key::Head { customer_id } | Key::History { customer_id, .. } | Key::WaitingBody { customer_id, .. } => {
+                Some(customer_id.to_owned())
+            }
+            Key::Marker { .. } | Key::Erased { .. } | Key::Capacity { .. } => None,
+        });
+        keys.collect()
+    }
+
+    /// What an erased customer's entry is kept under, for everybody concerned.
+    fn names(&self) -> BTreeMap<[u8; 16], String> {
+        let lineage = &self.marker.lineage;
+        let named = self.customers().into_iter();
+        named.map(|id| (keys::erased_hash(lineage, &id), id)).collect()
+    }
+
+    fn offset_of(&self, owner: &Owner, names: &BTreeMap<[u8; 16], String>) -> Option<i64> {
+        let own = self.recorded.iter().find(|(key, _)| owner_of(key, names) == *owner);
+        // Where nothing was changed that should have been, the marker's neighbour tells where.
+        own.or_else(|| self.recorded.iter().next())
+            .map(|(_, (offset, _))| *offset)
+    }
+}
+
+/// Of whom a value is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Owner {
+    Customer(String),
+    /// Of the partition, or of somebody who is not known.
+    Other(Vec<u8>),
+}
+
+fn owner_of(key: &[u8], names: &BTreeMap<[u8; 16], String>) -> Owner {
+    match parse_key(key) {
+        Some(Key::Head { customer_id } | Key::History { customer_id, .. } | Key::WaitingBody { customer_id, .. }) => {
+            Owner::Customer(customer_id.to_owned())
+        }
+        Some(Key::Erased { hash }) if names.contains_key(&hash) => Owner::Customer(names[&hash].clone()),
+        _ => Owner::Other(key.to_vec()),
+    }
+}
+
+fn values_of(values: &Values, owner: &Owner, names: &BTreeMap<[u8; 16], String>) -> Values {
+    let own = values.iter().filter(|(key, _)| owner_of(key, names) == *owner);
+    own.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// Whose values differ.
+fn differing(recorded: &Values, derived: &Values, names: &BTreeMap<[u8; 16], String>) -> BTreeSet<Owner> {
+    let keys: BTreeSet<&Vec<u8>> = recorded.keys().chain(derived.keys()).collect();
+    let differing = keys.into_iter().filter(|key| recorded.get(*key) != derived.get(*key));
+    differing.map(|key| owner_of(key, names)).collect()
+}
+
+/// Orders in which records of several topics may have been read, the order of each topic kept; and whether they are all.
+fn orders(records: &[Record]) -> (Vec<Vec<Record>>, bool) {
+    let mut topics: BTreeMap<u16, Vec<&Record>> = BTreeMap::new();
+    for record in records {
+        topics.entry(record.topic).or_default().push(record);
+    }
+    let topics: Vec<Vec<&Record>> = topics.into_values().collect();
+    let mut found = Vec::new();
+    let is_complete = merge(&topics, &mut vec![0; topics.len()], &mut Vec::new(), &mut found);
+    (found, is_complete)
+}
+
+fn merge<'r>(
+    topics: &[Vec<&'r Record>],
+    taken: &mut Vec<usize>,
+    order: &mut Vec<&'r Record>,
+    found: &mut Vec<Vec<Record>>,
+) -> bool {
+    if found.len() >= ORDERS_AT_MOST {
+        return false;
+    }
+    let mut is_over = true;
+    let mut is_complete = true;
+    for index in 0..topics.len() {
+        if let Some(record) = topics[index].get(taken[index]) {
+            is_over = false;
+            taken[index] += 1;
+            order.push(record);
+            is_complete &= merge(topics, taken, order, found);
+            order.pop();
+            taken[index] -= 1;
+        }
+    }
+    if is_over {
+        found.push(order.iter().map(|record| (*record).clone()).collect());
+    }
+    is_complete
+}
+
+fn pairs<'r, A, B>(left: &'r [A], right: &'r [B]) -> impl Iterator<Item = (&'r A, &'r B)> {
+    left.iter()
+        .flat_map(move |left| right.iter().map(move |right| (left, right)))
+}
