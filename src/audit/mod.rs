@@ -49,6 +49,8 @@ pub mod report;
 mod spill;
 mod stream;
 pub mod survey;
+#[cfg(test)]
+mod tests;
 
 use log::{Halt, Logs};
 use report::{Findings, Promise, Report, Stretch};

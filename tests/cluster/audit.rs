@@ -31,7 +31,8 @@ fn times(report: &Value, list: &str, promise: &str) -> u64 {
     own.filter_map(|count| count["count"].as_u64()).sum()
 }
 
-fn assert_clean(code: i32, report: &Value) {
+/// No violation was told.
+pub fn assert_clean(code: i32, report: &Value) {
     let told = serde_json::to_string_pretty(&report["violations"]).expect("JSON");
     assert_eq!(code, 0, "violations of a right run:\n{told}");
     assert_eq!(report["violations"], Value::Array(Vec::new()));

@@ -74,8 +74,14 @@ fn check_source(
         (0, false) => findings.violation(Promise::P1, source, is_lost),
         (1, true) => findings.violation(Promise::P1, source, "it has ended and still waits"),
         (more, _) => {
-            let places = group.terminals.get(source).into_iter().flatten();
-            let places: Vec<String> = places.map(|end| end.record.at.to_string()).collect();
+            let verdicts = group
+                .terminals
+                .get(source)
+                .into_iter()
+                .flatten()
+                .map(|end| &end.record.at);
+            let letters = group.letters.get(source).into_iter().flatten().map(|letter| &letter.at);
+            let places: Vec<String> = verdicts.chain(letters).map(ToString::to_string).collect();
             findings.violation(
                 Promise::P1,
                 source,
