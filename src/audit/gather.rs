@@ -76,10 +76,41 @@ pub fn policies<L: Logs>(logs: &mut L, request: &Request, findings: &mut Finding
 /// What the re-derivation has to know of the outputs beforehand.
 #[derive(Debug, Default)]
 pub struct Runs {
-    /// Under which labels a partition judged, and from when to when.
-    pub labels: BTreeMap<i32, BTreeMap<String, (i64, i64)>>,
+    /// Under which labels a partition judged, by partition and by partition of the decisions topic, in its order.
+    pub labels: BTreeMap<i32, BTreeMap<i32, Vec<Run>>>,
     /// What ended as a dead letter because its step failed.
     pub unprocessable: BTreeSet<Coordinates>,
+}
+
+/// Decisions that follow each other under one label: from when to when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    pub label: String,
+    pub first_ms: i64,
+    pub last_ms: i64,
+}
+
+impl Runs {
+    fn add(&mut self, owner: i32, partition: i32, label: &str, at_ms: i64) {
+        let runs = self.labels.entry(owner).or_default().entry(partition).or_default();
+        match runs.last_mut() {
+            Some(run) if run.label == label => run.last_ms = run.last_ms.max(at_ms),
+            _ => runs.push(Run {
+                label: label.to_owned(),
+                first_ms: at_ms,
+                last_ms: at_ms,
+            }),
+        }
+    }
+
+    /// The labels under which a partition may have judged at that instant.
+    pub fn labels_at(&self, owner: i32, at_ms: i64) -> BTreeSet<&str> {
+        let all = self.labels.get(&owner).into_iter().flat_map(BTreeMap::values);
+        let at = all
+            .flatten()
+            .filter(|run| (run.first_ms..=run.last_ms).contains(&at_ms));
+        at.map(|run| run.label.as_str()).collect()
+    }
 }
 
 /// Reads everything else.
@@ -243,10 +274,7 @@ fn decisions<L: Logs>(
         match Decision::read(at, fact.key.as_deref(), fact.value.as_deref()) {
             Ok(decision) => {
                 let owner = super::reading::owner(&decision.customer_id, survey.partition_count);
-                let run = runs.labels.entry(owner).or_default().entry(decision.policy.clone());
-                let run = run.or_insert((decision.decided_at_ms, decision.decided_at_ms));
-                run.0 = run.0.min(decision.decided_at_ms);
-                run.1 = run.1.max(decision.decided_at_ms);
+                runs.add(owner, partition, &decision.policy, decision.decided_at_ms);
                 in_order.decision(logs, &decision, owner, findings)?;
             }
             Err(what) => findings.violation(Promise::P6, &fact.at, format!("the decision record {what}")),

@@ -14,6 +14,7 @@ use crate::customer::keys::{self, Key, parse_key};
 use crate::intake::source::{InputKind, Inputs, Record};
 use crate::message::Name;
 use crate::policy::model::Policy;
+use crate::policy::rules::capacity::capacities;
 use crate::store::Store;
 use crate::task::batch::{BatchContext, Culprit, Work, place, prepare};
 use crate::verdict::TopicNames;
@@ -81,36 +82,52 @@ impl<S: Store> Batch<'_, S> {
         read.chain(self.changed()).collect()
     }
 
-    /// Runs it again. `candidates`: the policies that may have judged, the most likely first; at least one.
-    pub fn derive(&mut self, candidates: &[Rc<Policy>]) -> Derived {
+    /// Runs it again. `candidates`: the policies that may have judged, the most likely first, at least one; decisions of that
+    /// very time name the first `named` of them.
+    pub fn derive(&mut self, candidates: &[Rc<Policy>], named: usize) -> Derived {
         let recorded: Values = self
             .recorded
             .iter()
             .map(|(key, (_, value))| (key.clone(), value.clone()))
             .collect();
         let names = self.names();
+        let mut right: Option<(&Rc<Policy>, Outcome)> = None;
         let mut best: Option<(usize, &Rc<Policy>, Outcome, BTreeSet<Owner>)> = None;
-        for policy in candidates {
+        for (index, policy) in candidates.iter().enumerate() {
+            if right.is_some() && index >= named {
+                break;
+            }
             let Some(outcome) = self.run(policy, &self.base()) else {
                 continue;
             };
             let differing = differing(&recorded, &outcome.changes, &names);
-            if differing.is_empty() {
-                return Derived {
-                    outgoing: outcome.outgoing,
-                    ..Derived::default()
-                };
-            }
-            if best.as_ref().is_none_or(|(least, ..)| differing.len() < *least) {
-                best = Some((differing.len(), policy, outcome, differing));
+            if !differing.is_empty() {
+                if best.as_ref().is_none_or(|(least, ..)| differing.len() < *least) {
+                    best = Some((differing.len(), policy, outcome, differing));
+                }
+            } else if right
+                .as_ref()
+                .is_some_and(|(_, right)| right.outgoing != outcome.outgoing)
+            {
+                // Two policies met within one millisecond, and the state does not tell which of them judged here.
+                return self.nothing();
+            } else {
+                right = Some((policy, outcome));
             }
         }
-        match best {
-            Some((_, policy, outcome, differing)) => self.resolve(policy, outcome, &differing, &recorded, &names),
-            None => Derived {
-                unresolved: self.customers(),
-                ..Derived::default()
-            },
+        match (right, best) {
+            (Some((policy, outcome)), _) => self.resolve(policy, outcome, &BTreeSet::new(), &recorded, &names),
+            (None, Some((_, policy, outcome, differing))) => {
+                self.resolve(policy, outcome, &differing, &recorded, &names)
+            }
+            (None, None) => self.nothing(),
+        }
+    }
+
+    fn nothing(&self) -> Derived {
+        Derived {
+            unresolved: self.customers(),
+            ..Derived::default()
         }
     }
 
@@ -123,42 +140,128 @@ impl<S: Store> Batch<'_, S> {
         recorded: &Values,
         names: &BTreeMap<[u8; 16], String>,
     ) -> Derived {
-        let mut derived = Derived::default();
+        let mut derived = Derived {
+            unresolved: self.doubtful(policy, &base, recorded, names),
+            ..Derived::default()
+        };
         let mut replaced: BTreeMap<&str, Vec<Outgoing>> = BTreeMap::new();
+        let shares = capacities(policy).next().is_some();
+        let is_order_shared = shares && self.topics_of(true) > 1;
         for owner in differing {
             let Owner::Customer(customer) = owner else { continue };
+            if derived.unresolved.contains(customer) {
+                continue;
+            }
             let own: Values = values_of(recorded, owner, names);
             let (guesses, is_complete) = self.guesses(customer);
-            let found = guesses.iter().find_map(|guess| {
-                let outcome = self.run(policy, guess)?;
-                (values_of(&outcome.changes, owner, names) == own).then_some(outcome.outgoing)
-            });
-            match found {
-                Some(outgoing) => drop(replaced.insert(customer, outgoing)),
-                None if is_complete => derived.wrong.extend(self.offset_of(owner, names)),
-                None => {
-                    derived.unresolved.insert(customer.clone());
-                    replaced.insert(customer, Vec::new());
+            let mut found: Option<Vec<Outgoing>> = None;
+            let mut is_certain = true;
+            for guess in guesses {
+                if found.is_some() && guess.limit != usize::MAX {
+                    break;
                 }
+                // What others use of a capacity counts for this customer, too.
+                let guess = if shares { self.among_all(customer, guess) } else { guess };
+                let Some(outcome) = self.run(policy, &guess) else {
+                    continue;
+                };
+                if values_of(&outcome.changes, owner, names) != own {
+                    continue;
+                }
+                let outgoing: Vec<Outgoing> = outcome
+                    .outgoing
+                    .into_iter()
+                    .filter(|record| is_of(record, customer))
+                    .collect();
+                is_certain &= found.as_ref().is_none_or(|before| *before == outgoing);
+                found = found.or(Some(outgoing));
+            }
+            match found.filter(|_| is_certain) {
+                Some(outgoing) => drop(replaced.insert(customer, outgoing)),
+                None if is_complete && is_certain && !is_order_shared => {
+                    derived.wrong.extend(self.offset_of(owner, names));
+                }
+                None => drop(derived.unresolved.insert(customer.clone())),
             }
         }
         // What the customers share was counted with what was wrong of them.
         let is_only_shared = differing.iter().all(|owner| !matches!(owner, Owner::Customer(_)));
-        if is_only_shared {
+        if is_only_shared && !is_order_shared {
             let shared = differing.iter().filter_map(|owner| self.offset_of(owner, names));
             derived.wrong.extend(shared);
         }
-        let is_replaced = |record: &Outgoing| {
+        let is_other = |record: &Outgoing| {
             let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-            key.is_some_and(|key| replaced.contains_key(key))
+            key.is_some_and(|key| replaced.contains_key(key) || derived.unresolved.contains(key))
         };
-        derived.outgoing = base
-            .outgoing
-            .into_iter()
-            .filter(|record| !is_replaced(record))
-            .collect();
+        derived.outgoing = base.outgoing.into_iter().filter(|record| !is_other(record)).collect();
         derived.outgoing.extend(replaced.into_values().flatten());
         derived
+    }
+
+    /// Customers for whom another order between topics, which is not recorded, gives other verdicts and the same state. (Of a
+    /// capacity each one's share depends on everybody who came before: there, other verdicts are enough.)
+    fn doubtful(
+        &self,
+        policy: &Policy,
+        base: &Outcome,
+        recorded: &Values,
+        names: &BTreeMap<[u8; 16], String>,
+    ) -> BTreeSet<String> {
+        if self.topics_of(true) < 2 && self.topics_of(false) < 2 {
+            return BTreeSet::new();
+        }
+        let mut reversed = self.base();
+        // The order within each topic stays.
+        reversed
+            .engagement
+            .sort_by_key(|record| std::cmp::Reverse(record.topic));
+        reversed.intents.sort_by_key(|record| std::cmp::Reverse(record.topic));
+        let Some(other) = self.run(policy, &reversed) else {
+            return self.customers();
+        };
+        let shares = capacities(policy).next().is_some();
+        let verdicts = |outcome: &Outcome, customer: &str| -> Vec<Outgoing> {
+            let own = outcome.outgoing.iter().filter(|record| is_of(record, customer));
+            own.cloned().collect()
+        };
+        let mut doubtful = self.customers();
+        doubtful.retain(|customer| {
+            let owner = Owner::Customer(customer.clone());
+            let is_possible = shares || values_of(&other.changes, &owner, names) == values_of(recorded, &owner, names);
+            is_possible && verdicts(base, customer) != verdicts(&other, customer)
+        });
+        doubtful
+    }
+
+    /// How many topics of intents, or of what is read ahead of them, the batch has records of.
+    fn topics_of(&self, intents: bool) -> usize {
+        let is_wanted = |record: &&Record| {
+            let kind = self.inputs.topics[usize::from(record.topic)].1;
+            (kind == InputKind::Intents) == intents
+        };
+        let topics: BTreeSet<u16> = self.read.iter().filter(is_wanted).map(|record| record.topic).collect();
+        topics.len()
+    }
+
+    /// The guess about one customer, and the usual answer for everybody else.
+    fn among_all(&self, customer: &str, guess: Guess) -> Guess {
+        let base = self.base();
+        let place = |all: Vec<Record>, own: Vec<Record>| -> Vec<Record> {
+            let mut own = own.into_iter();
+            let placed = all.into_iter().map(|record| {
+                let is_own = self.customer_of(&record).as_deref() == Some(customer);
+                is_own.then(|| own.next()).flatten().unwrap_or(record)
+            });
+            placed.collect()
+        };
+        let others = base.due.into_iter().filter(|id| id != customer && guess.may_judge);
+        Guess {
+            engagement: place(base.engagement, guess.engagement),
+            intents: place(base.intents, guess.intents),
+            due: others.chain(guess.due).collect(),
+            ..guess
+        }
     }
 
     /// The usual answer: topic by topic, and whoever was changed was due.
@@ -193,7 +296,11 @@ impl<S: Store> Batch<'_, S> {
             &[true, false]
         };
         let mut guesses = Vec::new();
-        for limit in [usize::MAX, 0].into_iter().chain(LIMITS) {
+        // A batch that had to be small is not large.
+        let limits = LIMITS
+            .into_iter()
+            .filter(|_| self.read.len() <= 2 * LIMITS[LIMITS.len() - 1]);
+        for limit in [usize::MAX, 0].into_iter().chain(limits) {
             // Small batches are rare: they are tried in one order only.
             let orders_at_most = if limit == usize::MAX { ORDERS_AT_MOST } else { 1 };
             for (engagement, intents) in pairs(&engagement_orders, &intent_orders).take(orders_at_most) {
@@ -353,6 +460,10 @@ impl<S: Store> Batch<'_, S> {
         own.or_else(|| self.recorded.iter().next())
             .map(|(_, (offset, _))| *offset)
     }
+}
+
+fn is_of(record: &Outgoing, customer: &str) -> bool {
+    record.key.as_deref() == Some(customer.as_bytes())
 }
 
 /// Of whom a value is.

@@ -150,7 +150,7 @@ impl<L: Logs, S: Store> Walk<'_, L, S> {
         }
         let read = self.inputs.read_up_to(scene.logs, &marker.positions, scene.read)?;
         self.batches += 1;
-        let candidates = self.candidates(scene, marker);
+        let (candidates, named) = self.candidates(scene, marker);
         let state = Coordinates {
             topic: scene.request.topics.state.clone(),
             partition: self.partition,
@@ -182,7 +182,7 @@ impl<L: Logs, S: Store> Walk<'_, L, S> {
             outgoing,
             unresolved,
             wrong,
-        } = batch.derive(&candidates);
+        } = batch.derive(&candidates, named);
         scene
             .findings
             .checked(Promise::P5, "batches run again over the state before them");
@@ -203,21 +203,21 @@ impl<L: Logs, S: Store> Walk<'_, L, S> {
         Ok(())
     }
 
-    /// The policies under which the batch may have been judged, the most likely first.
-    fn candidates(&mut self, scene: &Scene<'_, '_, L>, marker: &Marker) -> Vec<Rc<Policy>> {
+    /// The policies under which the batch may have been judged, the most likely first; and how many of them decisions of that
+    /// very time name.
+    fn candidates(&mut self, scene: &Scene<'_, '_, L>, marker: &Marker) -> (Vec<Rc<Policy>>, usize) {
         let timed_by = &self.task.timed_by;
         let next = timed_by.partition_point(|(seq, _)| *seq <= marker.seq);
         let of_hash = |hash: Option<[u8; 32]>| hash.map(|hash| hash.iter().take(6).map(hex).collect::<String>());
-        let mut hashes: Vec<String> = of_hash(marker.timed_by).into_iter().collect();
-        let labels = scene.runs.labels.get(&self.partition);
-        let running = labels
-            .into_iter()
-            .flatten()
-            .filter(|(_, (first_ms, last_ms))| (*first_ms..=*last_ms).contains(&marker.now_ms));
-        hashes.extend(running.filter_map(|(label, _)| Some(label.rsplit_once('@')?.1.to_owned())));
+        let labels = scene.runs.labels_at(self.partition, marker.now_ms);
+        let named = labels
+            .iter()
+            .filter_map(|label| Some(label.rsplit_once('@')?.1.to_owned()));
+        let mut hashes: Vec<String> = named.collect();
+        let named = hashes.len();
         let later = timed_by[next..].iter().find_map(|(_, hash)| of_hash(*hash));
         let earlier = timed_by[..next].iter().rev().find_map(|(_, hash)| of_hash(*hash));
-        hashes.extend(later.into_iter().chain(earlier));
+        hashes.extend(of_hash(marker.timed_by).into_iter().chain(later).chain(earlier));
         hashes.extend(self.policies.hashes());
         let mut candidates: Vec<Rc<Policy>> = Vec::new();
         for hash in hashes {
@@ -227,7 +227,7 @@ impl<L: Logs, S: Store> Walk<'_, L, S> {
                 candidates.push(policy);
             }
         }
-        candidates
+        (candidates, named)
     }
 
     /// A record that follows from the log.
