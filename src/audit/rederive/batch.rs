@@ -27,6 +27,9 @@ const ORDERS_AT_MOST: usize = 120;
 /// How many waiting intents a batch may have judged that had to be a small one, after a failure.
 const LIMITS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 
+/// In a decision record that tells of a capacity that blocked.
+const CAPACITY_BLOCK: &[u8] = br#""reason":"capacity""#;
+
 type Values = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// A batch, as far as it is recorded.
@@ -140,49 +143,37 @@ impl<S: Store> Batch<'_, S> {
         recorded: &Values,
         names: &BTreeMap<[u8; 16], String>,
     ) -> Derived {
+        let shares = capacities(policy).next().is_some();
+        let is_order_shared = shares && self.topics_of(true) > 1;
         let mut derived = Derived {
             unresolved: self.doubtful(policy, &base, recorded, names),
             ..Derived::default()
         };
-        let mut replaced: BTreeMap<&str, Vec<Outgoing>> = BTreeMap::new();
-        let shares = capacities(policy).next().is_some();
-        let is_order_shared = shares && self.topics_of(true) > 1;
+        let mut base = base;
+        // What somebody used of a capacity counts for everybody: the answers are put into one batch.
+        let mut batch = shares.then(|| self.base());
         for owner in differing {
             let Owner::Customer(customer) = owner else { continue };
-            if derived.unresolved.contains(customer) {
+            let own: Values = values_of(recorded, owner, names);
+            if derived.unresolved.contains(customer) || values_of(&base.changes, owner, names) == own {
                 continue;
             }
-            let own: Values = values_of(recorded, owner, names);
-            let (guesses, is_complete) = self.guesses(customer);
-            let mut found: Option<Vec<Outgoing>> = None;
-            let mut is_certain = true;
-            for guess in guesses {
-                if found.is_some() && guess.limit != usize::MAX {
-                    break;
-                }
-                // What others use of a capacity counts for this customer, too.
-                let guess = if shares { self.among_all(customer, guess) } else { guess };
-                let Some(outcome) = self.run(policy, &guess) else {
-                    continue;
-                };
-                if values_of(&outcome.changes, owner, names) != own {
-                    continue;
-                }
-                let outgoing: Vec<Outgoing> = outcome
-                    .outgoing
-                    .into_iter()
-                    .filter(|record| is_of(record, customer))
-                    .collect();
-                is_certain &= found.as_ref().is_none_or(|before| *before == outgoing);
-                found = found.or(Some(outgoing));
-            }
+            let (found, is_certain, is_complete) = self.answer(policy, batch.as_ref(), owner, &own, names);
             match found.filter(|_| is_certain) {
-                Some(outgoing) => drop(replaced.insert(customer, outgoing)),
+                Some((guess, outcome)) if batch.is_some() => (batch, base) = (Some(guess), outcome),
+                Some((_, outcome)) => {
+                    base.outgoing.retain(|record| !is_of(record, customer));
+                    let own = outcome.outgoing.into_iter().filter(|record| is_of(record, customer));
+                    base.outgoing.extend(own);
+                }
                 None if is_complete && is_certain && !is_order_shared => {
                     derived.wrong.extend(self.offset_of(owner, names));
                 }
                 None => drop(derived.unresolved.insert(customer.clone())),
             }
+        }
+        if shares && !derived.unresolved.is_empty() && base.outgoing.iter().any(is_blocked_by_capacity) {
+            derived.unresolved = self.customers();
         }
         // What the customers share was counted with what was wrong of them.
         let is_only_shared = differing.iter().all(|owner| !matches!(owner, Owner::Customer(_)));
@@ -190,17 +181,58 @@ impl<S: Store> Batch<'_, S> {
             let shared = differing.iter().filter_map(|owner| self.offset_of(owner, names));
             derived.wrong.extend(shared);
         }
-        let is_other = |record: &Outgoing| {
+        let is_open = |record: &Outgoing| {
             let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-            key.is_some_and(|key| replaced.contains_key(key) || derived.unresolved.contains(key))
+            key.is_some_and(|key| derived.unresolved.contains(key))
         };
-        derived.outgoing = base.outgoing.into_iter().filter(|record| !is_other(record)).collect();
-        derived.outgoing.extend(replaced.into_values().flatten());
+        derived.outgoing = base.outgoing.into_iter().filter(|record| !is_open(record)).collect();
         derived
     }
 
-    /// Customers for whom another order between topics, which is not recorded, gives other verdicts and the same state. (Of a
-    /// capacity each one's share depends on everybody who came before: there, other verdicts are enough.)
+    /// An answer under which one customer's state is what was recorded, with what follows from it; whether all such answers give
+    /// the same verdicts; and whether there are no others. `batch`: everybody else, where that matters.
+    fn answer(
+        &self,
+        policy: &Policy,
+        batch: Option<&Guess>,
+        owner: &Owner,
+        own: &Values,
+        names: &BTreeMap<[u8; 16], String>,
+    ) -> (Option<(Guess, Outcome)>, bool, bool) {
+        let Owner::Customer(customer) = owner else {
+            return (None, true, true);
+        };
+        let (guesses, is_complete) = self.guesses(customer);
+        let mut found: Option<(Guess, Outcome)> = None;
+        for guess in guesses {
+            if found.is_some() && guess.limit != usize::MAX {
+                break;
+            }
+            let guess = match batch {
+                Some(batch) => self.among_all(batch, customer, guess),
+                None => guess,
+            };
+            let Some(outcome) = self.run(policy, &guess) else {
+                continue;
+            };
+            if values_of(&outcome.changes, owner, names) != *own {
+                continue;
+            }
+            let verdicts = |outcome: &Outcome| -> Vec<Outgoing> {
+                let own = outcome.outgoing.iter().filter(|record| is_of(record, customer));
+                own.cloned().collect()
+            };
+            match &found {
+                Some((_, before)) if verdicts(before) != verdicts(&outcome) => return (found, false, is_complete),
+                Some(_) => {}
+                None => found = Some((guess, outcome)),
+            }
+        }
+        (found, true, is_complete)
+    }
+
+    /// Customers for whom another order between topics, which is not recorded, gives other verdicts and the same state. Where a
+    /// capacity is nearly used up, each one's share depends on everybody who came before: then it is all of them.
     fn doubtful(
         &self,
         policy: &Policy,
@@ -221,6 +253,9 @@ impl<S: Store> Batch<'_, S> {
             return self.customers();
         };
         let shares = capacities(policy).next().is_some();
+        if shares && base.outgoing.iter().chain(&other.outgoing).any(is_blocked_by_capacity) {
+            return self.customers();
+        }
         let verdicts = |outcome: &Outcome, customer: &str| -> Vec<Outgoing> {
             let own = outcome.outgoing.iter().filter(|record| is_of(record, customer));
             own.cloned().collect()
@@ -228,7 +263,7 @@ impl<S: Store> Batch<'_, S> {
         let mut doubtful = self.customers();
         doubtful.retain(|customer| {
             let owner = Owner::Customer(customer.clone());
-            let is_possible = shares || values_of(&other.changes, &owner, names) == values_of(recorded, &owner, names);
+            let is_possible = values_of(&other.changes, &owner, names) == values_of(recorded, &owner, names);
             is_possible && verdicts(base, customer) != verdicts(&other, customer)
         });
         doubtful
@@ -244,9 +279,9 @@ impl<S: Store> Batch<'_, S> {
         topics.len()
     }
 
-    /// The guess about one customer, and the usual answer for everybody else.
-    fn among_all(&self, customer: &str, guess: Guess) -> Guess {
-        let base = self.base();
+    /// The guess about one customer, among what is believed of everybody else.
+    fn among_all(&self, batch: &Guess, customer: &str, guess: Guess) -> Guess {
+        let base = batch.clone();
         let place = |all: Vec<Record>, own: Vec<Record>| -> Vec<Record> {
             let mut own = own.into_iter();
             let placed = all.into_iter().map(|record| {
@@ -256,10 +291,12 @@ impl<S: Store> Batch<'_, S> {
             placed.collect()
         };
         let others = base.due.into_iter().filter(|id| id != customer && guess.may_judge);
+        let walked = base.retime.into_iter().filter(|id| id != customer && guess.may_judge);
         Guess {
             engagement: place(base.engagement, guess.engagement),
             intents: place(base.intents, guess.intents),
             due: others.chain(guess.due).collect(),
+            retime: walked.chain(guess.retime).collect(),
             ..guess
         }
     }
@@ -460,6 +497,11 @@ impl<S: Store> Batch<'_, S> {
         own.or_else(|| self.recorded.iter().next())
             .map(|(_, (offset, _))| *offset)
     }
+}
+
+fn is_blocked_by_capacity(record: &Outgoing) -> bool {
+    let value = record.value.as_deref().unwrap_or_default();
+    value.windows(CAPACITY_BLOCK.len()).any(|part| part == CAPACITY_BLOCK)
 }
 
 fn is_of(record: &Outgoing, customer: &str) -> bool {
