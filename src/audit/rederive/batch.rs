@@ -47,8 +47,6 @@ pub struct Batch<'a, S> {
     pub recorded: &'a BTreeMap<Vec<u8>, (i64, Option<Vec<u8>>)>,
     /// Sources that ended as dead letters because their step failed.
     pub unprocessable: &'a BTreeSet<Coordinates>,
-    /// A walk over the queue was under way, because the policy had changed.
-    pub is_walking: bool,
 }
 
 /// What follows.
@@ -325,7 +323,6 @@ impl<S: Store> Batch<'_, S> {
         let (engagement_orders, all_engagement) = orders(&engagement);
         let (intent_orders, all_intents) = orders(&intents);
         let has_intents = self.read.iter().any(|record| self.is_judged(record));
-        let retimes: &[bool] = if self.is_walking { &[false, true] } else { &[false] };
         let judges: &[bool] = if has_intents { &[true] } else { &[true, false] };
         let fails: &[bool] = if self.unprocessable.is_empty() {
             &[true]
@@ -341,7 +338,7 @@ impl<S: Store> Batch<'_, S> {
             // Small batches are rare: they are tried in one order only.
             let orders_at_most = if limit == usize::MAX { ORDERS_AT_MOST } else { 1 };
             for (engagement, intents) in pairs(&engagement_orders, &intent_orders).take(orders_at_most) {
-                for (retime, is_due) in pairs(retimes, &[true, false]) {
+                for (retime, is_due) in pairs(&[false, true], &[true, false]) {
                     for (may_judge, fails) in pairs(judges, fails) {
                         let named = |is_wanted: bool| match is_wanted && *may_judge {
                             true => vec![customer.to_owned()],

@@ -166,7 +166,6 @@ impl<L: Logs, S: Store> Walk<'_, L, S> {
             read: &read,
             recorded,
             unprocessable: &scene.runs.unprocessable,
-            is_walking: marker.timed_by.is_none(),
         };
         if candidates.is_empty() {
             for customer in batch.customers() {
