@@ -4,7 +4,7 @@
 //! the order between topics. What the transaction changed tells the first two; where that is not enough, the answers that
 //! are possible are tried, for the one customer that is concerned.
 
-use crate::audit::facts::Received;
+use crate::audit::facts::{Group, Received};
 use crate::audit::log::LogRecord;
 use crate::audit::reading::{Coordinates, header};
 use crate::commit::log::Outgoing;
@@ -78,8 +78,14 @@ struct Outcome {
 
 impl<S: Store> Batch<'_, S> {
     /// Everybody whom the batch may concern.
-    pub fn customers(&self) -> BTreeSet<String> {
+    fn customers(&self) -> BTreeSet<String> {
         let read = self.read.iter().filter_map(|record| self.customer_of(record));
+        read.chain(self.changed()).collect()
+    }
+
+    /// The same, with the records that are of nobody.
+    pub fn groups(&self) -> BTreeSet<Group> {
+        let read = self.read.iter().map(|record| self.group_of(record));
         read.chain(self.changed()).collect()
     }
 
@@ -127,7 +133,7 @@ impl<S: Store> Batch<'_, S> {
 
     fn nothing(&self) -> Derived {
         Derived {
-            unresolved: self.customers(),
+            unresolved: self.groups(),
             ..Derived::default()
         }
     }
@@ -181,7 +187,9 @@ impl<S: Store> Batch<'_, S> {
         }
         let is_open = |record: &Outgoing| {
             let key = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-            key.is_some_and(|key| derived.unresolved.contains(key))
+            // A dead letter keeps whatever key it came with.
+            let is_letter = record.topic == self.topics.dead_letter;
+            !is_letter && key.is_some_and(|key| derived.unresolved.contains(key))
         };
         derived.outgoing = base.outgoing.into_iter().filter(|record| !is_open(record)).collect();
         derived
@@ -454,6 +462,10 @@ impl<S: Store> Batch<'_, S> {
     }
 
     fn customer_of(&self, record: &Record) -> Option<String> {
+        Some(self.group_of(record)).filter(|group| !group.starts_with('\u{0}'))
+    }
+
+    fn group_of(&self, record: &Record) -> Group {
         let mut headers = record.headers.clone();
         if self.inputs.topics[usize::from(record.topic)].1 == InputKind::Reroute {
             headers.truncate(headers.len().saturating_sub(4));
@@ -467,7 +479,7 @@ impl<S: Store> Batch<'_, S> {
             true => Received::intent(self.source_of(record), &as_received),
             false => Received::engagement(self.source_of(record), &as_received),
         };
-        (!group.starts_with('\u{0}')).then_some(group)
+        group
     }
 
     /// Customers of whom something was changed.

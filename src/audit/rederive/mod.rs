@@ -168,8 +168,8 @@ impl<L: Logs, S: Store> Walk<'_, L, S> {
             unprocessable: &scene.runs.unprocessable,
         };
         if candidates.is_empty() {
-            for customer in batch.customers() {
-                scene.spill.keep(&customer, &Fact::Unresolved(marker.now_ms))?;
+            for group in batch.groups() {
+                scene.spill.keep(&group, &Fact::Unresolved(marker.now_ms))?;
             }
             scene.findings.not_checked(
                 Promise::P5,
