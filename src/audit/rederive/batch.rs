@@ -166,9 +166,15 @@ impl<S: Store> Batch<'_, S> {
             match found.filter(|_| is_certain) {
                 Some((guess, outcome)) if batch.is_some() => (batch, base) = (Some(guess), outcome),
                 Some((_, outcome)) => {
-                    base.outgoing.retain(|record| !is_of(record, customer));
-                    let own = outcome.outgoing.into_iter().filter(|record| is_of(record, customer));
-                    base.outgoing.extend(own);
+                    // A dead letter keeps whatever key it came with: it may be of nobody.
+                    let is_letter = |record: &Outgoing| record.topic == self.topics.dead_letter;
+                    base.outgoing
+                        .retain(|record| is_letter(record) || !is_of(record, customer));
+                    for record in outcome.outgoing {
+                        if is_letter(&record) && !base.outgoing.contains(&record) || is_of(&record, customer) {
+                            base.outgoing.push(record);
+                        }
+                    }
                 }
                 None if is_complete && is_certain && !is_order_shared => {
                     derived.wrong.extend(self.offset_of(owner, names));
