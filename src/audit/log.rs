@@ -4,8 +4,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+/// A header: name and value.
+pub type Header = (String, Option<Vec<u8>>);
 /// Record headers, in order; names may repeat.
-pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+pub type Headers = Vec<Header>;
 
 /// One record, as a reader of committed records gets it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

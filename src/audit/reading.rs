@@ -1,6 +1,6 @@
 //! Records as the contract describes them, read by hand from JSON and headers: no decoder of the processor is used.
 
-use super::log::{Headers, LogRecord};
+use super::log::{Header, Headers, LogRecord};
 use minicbor::{Decode, Encode};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -114,7 +114,7 @@ impl Digest {
     }
 
     /// Of headers, in their order.
-    pub fn of_headers(headers: &[(String, Option<Vec<u8>>)]) -> Self {
+    pub fn of_headers(headers: &[Header]) -> Self {
         let mut bytes = Vec::new();
         for (name, value) in headers {
             bytes.extend_from_slice(&(name.len() as u64).to_be_bytes());
@@ -133,7 +133,7 @@ impl Digest {
 }
 
 /// Headers that Forbear added stand behind the ones that were received: splits them there.
-pub fn split_headers(headers: &Headers) -> (&[(String, Option<Vec<u8>>)], &[(String, Option<Vec<u8>>)]) {
+pub fn split_headers(headers: &Headers) -> (&[Header], &[Header]) {
     let own = headers
         .iter()
         .rev()
@@ -143,7 +143,7 @@ pub fn split_headers(headers: &Headers) -> (&[(String, Option<Vec<u8>>)], &[(Str
 }
 
 /// The last header of that name, where it is UTF-8.
-pub fn header<'a>(headers: &'a [(String, Option<Vec<u8>>)], name: &str) -> Option<&'a str> {
+pub fn header<'a>(headers: &'a [Header], name: &str) -> Option<&'a str> {
     let found = headers.iter().rev().find(|(other, _)| other == name)?;
     std::str::from_utf8(found.1.as_deref()?).ok()
 }
@@ -224,11 +224,7 @@ impl Intent {
 }
 
 /// What identifies a record, and its body: of a CloudEvent (structured, or binary by its headers) source and id.
-fn identified(
-    headers: &[(String, Option<Vec<u8>>)],
-    body: Map<String, Value>,
-    member: &str,
-) -> Option<(String, Map<String, Value>)> {
+fn identified(headers: &[Header], body: Map<String, Value>, member: &str) -> Option<(String, Map<String, Value>)> {
     if body.contains_key("specversion")
         && let Some(Value::Object(data)) = body.get("data")
     {
@@ -258,7 +254,7 @@ pub struct Event {
 
 impl Event {
     /// None where the record is no event (the re-route topic carries intents too).
-    pub fn read(at: Coordinates, headers: &[(String, Option<Vec<u8>>)], body: Map<String, Value>) -> Option<Self> {
+    pub fn read(at: Coordinates, headers: &[Header], body: Map<String, Value>) -> Option<Self> {
         let (identity, mut body) = identified(headers, body, "event_id")?;
         body.retain(|member, _| !UNREAD.contains(&member.as_str()));
         body.insert("event_id".into(), Value::String(identity.clone()));

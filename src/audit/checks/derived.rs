@@ -12,7 +12,7 @@ pub(super) struct Again {
     decisions: BTreeMap<String, Map<String, Value>>,
     terminals: BTreeMap<String, Terminal>,
     letters: BTreeMap<Coordinates, Letter>,
-    recorded: BTreeMap<String, Vec<(i64, Map<String, Value>)>>,
+    recorded: BTreeMap<String, Vec<Recorded>>,
     unresolved: BTreeSet<i64>,
 }
 
@@ -48,6 +48,9 @@ impl Again {
         }
     }
 }
+
+/// The time of a recorded decision, and its members.
+type Recorded = (i64, Map<String, Value>);
 
 /// A member that is null or empty is the same as one that is left out.
 fn normal(body: Map<String, Value>) -> Map<String, Value> {

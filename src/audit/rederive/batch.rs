@@ -171,7 +171,11 @@ impl<S: Store> Batch<'_, S> {
                     base.outgoing
                         .retain(|record| is_letter(record) || !is_of(record, customer));
                     for record in outcome.outgoing {
-                        if is_letter(&record) && !base.outgoing.contains(&record) || is_of(&record, customer) {
+                        let is_wanted = match is_letter(&record) {
+                            true => !base.outgoing.contains(&record),
+                            false => is_of(&record, customer),
+                        };
+                        if is_wanted {
                             base.outgoing.push(record);
                         }
                     }
