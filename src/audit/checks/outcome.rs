@@ -456,6 +456,14 @@ fn check_repeats(group: &Group<'_>, history: &History<'_>, findings: &mut Findin
                 findings.checked(Promise::P1, "duplicates");
             }
         }
+        // An erasure that retention took may have made the processor forget the ids.
+        if group.engagement_is_cut("") {
+            findings.not_checked(
+                Promise::P1,
+                "repeats that were judged: the beginning of engagement is gone",
+            );
+            continue;
+        }
         let mut judged: Vec<(i64, &Coordinates)> = sources
             .iter()
             .filter(|source| duplicate(source).is_none())
