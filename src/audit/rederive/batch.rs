@@ -4,6 +4,7 @@
 //! the order between topics. What the transaction changed tells the first two; where that is not enough, the answers that
 //! are possible are tried, for the one customer that is concerned.
 
+use super::orders::{ORDERS_AT_MOST, orders, pairs};
 use crate::audit::facts::{Group, Received};
 use crate::audit::log::LogRecord;
 use crate::audit::reading::{Coordinates, header};
@@ -22,8 +23,6 @@ use crate::verdict::reroute::{StrayKind, read_stray};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
-/// Orders between topics that are tried for one customer, of each kind of input.
-const ORDERS_AT_MOST: usize = 120;
 /// How many waiting intents a batch may have judged that had to be a small one, after a failure.
 const LIMITS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 
@@ -555,48 +554,4 @@ fn differing(recorded: &Values, derived: &Values, names: &BTreeMap<[u8; 16], Str
     let keys: BTreeSet<&Vec<u8>> = recorded.keys().chain(derived.keys()).collect();
     let differing = keys.into_iter().filter(|key| recorded.get(*key) != derived.get(*key));
     differing.map(|key| owner_of(key, names)).collect()
-}
-
-/// Orders in which records of several topics may have been read, the order of each topic kept; and whether they are all.
-fn orders(records: &[Record]) -> (Vec<Vec<Record>>, bool) {
-    let mut topics: BTreeMap<u16, Vec<&Record>> = BTreeMap::new();
-    for record in records {
-        topics.entry(record.topic).or_default().push(record);
-    }
-    let topics: Vec<Vec<&Record>> = topics.into_values().collect();
-    let mut found = Vec::new();
-    let is_complete = merge(&topics, &mut vec![0; topics.len()], &mut Vec::new(), &mut found);
-    (found, is_complete)
-}
-
-fn merge<'r>(
-    topics: &[Vec<&'r Record>],
-    taken: &mut Vec<usize>,
-    order: &mut Vec<&'r Record>,
-    found: &mut Vec<Vec<Record>>,
-) -> bool {
-    if found.len() >= ORDERS_AT_MOST {
-        return false;
-    }
-    let mut is_over = true;
-    let mut is_complete = true;
-    for index in 0..topics.len() {
-        if let Some(record) = topics[index].get(taken[index]) {
-            is_over = false;
-            taken[index] += 1;
-            order.push(record);
-            is_complete &= merge(topics, taken, order, found);
-            order.pop();
-            taken[index] -= 1;
-        }
-    }
-    if is_over {
-        found.push(order.iter().map(|record| (*record).clone()).collect());
-    }
-    is_complete
-}
-
-fn pairs<'r, A, B>(left: &'r [A], right: &'r [B]) -> impl Iterator<Item = (&'r A, &'r B)> {
-    left.iter()
-        .flat_map(move |left| right.iter().map(move |right| (left, right)))
 }

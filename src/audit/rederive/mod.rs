@@ -4,6 +4,7 @@
 
 mod batch;
 mod inputs;
+mod orders;
 
 use super::facts::{Fact, Letter, Stored, Terminal};
 use super::gather::{Policies, Runs};
