@@ -4,7 +4,7 @@
 //! the order between topics. What the transaction changed tells the first two; where that is not enough, the answers that
 //! are possible are tried, for the one customer that is concerned.
 
-use super::orders::{ORDERS_AT_MOST, orders, pairs};
+use super::orders::{ORDERS_AT_MOST, is_blocked_by_capacity, is_of, orders, pairs};
 use crate::audit::facts::{Group, Received};
 use crate::audit::log::LogRecord;
 use crate::audit::reading::{Coordinates, header};
@@ -25,9 +25,6 @@ use std::rc::Rc;
 
 /// How many waiting intents a batch may have judged that had to be a small one, after a failure.
 const LIMITS: [usize; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-
-/// In a decision record that tells of a capacity that blocked.
-const CAPACITY_BLOCK: &[u8] = br#""reason":"capacity""#;
 
 type Values = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
@@ -515,15 +512,6 @@ impl<S: Store> Batch<'_, S> {
         own.or_else(|| self.recorded.iter().next())
             .map(|(_, (offset, _))| *offset)
     }
-}
-
-fn is_blocked_by_capacity(record: &Outgoing) -> bool {
-    let value = record.value.as_deref().unwrap_or_default();
-    value.windows(CAPACITY_BLOCK.len()).any(|part| part == CAPACITY_BLOCK)
-}
-
-fn is_of(record: &Outgoing, customer: &str) -> bool {
-    record.key.as_deref() == Some(customer.as_bytes())
 }
 
 /// Of whom a value is.

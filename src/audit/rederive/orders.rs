@@ -1,10 +1,25 @@
-//! The orders between topics that a batch may have had.
+//! The orders between topics that a batch may have had, and what shows that they matter.
 
+use crate::commit::log::Outgoing;
 use crate::intake::source::Record;
 use std::collections::BTreeMap;
 
 /// Orders that are tried for one customer, of each kind of input.
 pub const ORDERS_AT_MOST: usize = 120;
+
+/// In a decision record that tells of a capacity that blocked.
+const CAPACITY_BLOCK: &[u8] = br#""reason":"capacity""#;
+
+/// The decision tells of a capacity that blocked.
+pub fn is_blocked_by_capacity(record: &Outgoing) -> bool {
+    let value = record.value.as_deref().unwrap_or_default();
+    value.windows(CAPACITY_BLOCK.len()).any(|part| part == CAPACITY_BLOCK)
+}
+
+/// The record is about that customer, by its key.
+pub fn is_of(record: &Outgoing, customer: &str) -> bool {
+    record.key.as_deref() == Some(customer.as_bytes())
+}
 
 /// Orders in which records of several topics may have been read, the order of each topic kept; and whether they are all.
 pub fn orders(records: &[Record]) -> (Vec<Vec<Record>>, bool) {
