@@ -26,6 +26,7 @@
 //! | [`store`] | one RocksDB for each partition, its identity, the due index | rocksdb |
 //! | [`task`] | one partition's life, the worker's loop, recovery, repair | all above |
 //! | [`rehearsal`] | policy tests and explanations: timelines played through the processor's batch, over a store in memory | no I/O, no clock |
+//! | [`audit`] | the promises recomputed from the topics, by code of its own; verdicts derived again | files for facts |
 //! | [`serve`] | metrics, health, log: reads status, never drives | axum, prometheus |
 //! | [`cli`] | commands, settings, demo, generator | all |
 //!
@@ -123,8 +124,10 @@
 //! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic
 //!   itself: who may read that topic can test whether an id was erased.
 //! - `identity_merged` is a dead letter: merging two customers is not built yet.
-//! - `forbear audit` does not exist yet: P5 is shown by what is recorded, not by deriving it again.
+//! - `forbear audit` puts batches together again from markers and changes. What is not recorded (the order between topics, how a
+//!   batch was cut after a failure) it guesses, and where no guess fits it may call a right verdict underivable.
 
+pub mod audit;
 pub mod cli;
 pub mod commit;
 pub mod customer;

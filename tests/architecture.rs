@@ -200,12 +200,25 @@ fn unsafe_outside_its_files(files: &[File]) -> Vec<String> {
 /// Whatever lies further down the way of the data is not known further up: `task`, `rehearsal`, `serve` and `cli` know the
 /// rooms, not the rooms them.
 fn steps_backwards(files: &[File]) -> Vec<String> {
-    let below = ["src/task/", "src/rehearsal/", "src/serve/", "src/cli/", "src/main.rs"];
+    let below = [
+        "src/task/",
+        "src/rehearsal/",
+        "src/audit/",
+        "src/serve/",
+        "src/cli/",
+        "src/main.rs",
+    ];
     // What the language says about itself is tried with the values of tests.
     let rooms = outside(files, &below).filter(|file| !file.path.ends_with("schema/tests.rs"));
     places_of(
         rooms,
-        &["crate::task", "crate::rehearsal", "crate::serve", "crate::cli"],
+        &[
+            "crate::task",
+            "crate::rehearsal",
+            "crate::audit",
+            "crate::serve",
+            "crate::cli",
+        ],
     )
 }
 
@@ -215,6 +228,27 @@ fn impure_rehearsals(files: &[File]) -> Vec<String> {
     let rehearsal = files.iter().filter(|file| file.path.starts_with("src/rehearsal/"));
     let code = rehearsal.filter(|file| !file.is_test() && !file.path.ends_with("shipped.rs"));
     places_of(code, &[words.as_slice(), &["store::rocks"]].concat())
+}
+
+/// The checks of an audit are an independent recomputation; only deriving again runs what the processor runs. (The marker is
+/// the state topic's own word on what was judged.)
+fn shared_with_the_processor(files: &[File]) -> Vec<String> {
+    let checks = files
+        .iter()
+        .filter(|file| file.path.starts_with("src/audit/") && !file.path.starts_with("src/audit/rederive/"));
+    let rooms = [
+        "crate::policy",
+        "crate::customer",
+        "crate::message",
+        "crate::verdict",
+        "crate::task",
+        "crate::rehearsal",
+        "crate::serve",
+        "crate::cli",
+        "crate::intake",
+        "crate::commit::log",
+    ];
+    places_of(checks.filter(|file| !file.is_test()), &rooms)
 }
 
 fn files_too_long(files: &[File]) -> Vec<String> {
@@ -316,6 +350,20 @@ fn the_auditor_shares_no_line_with_the_engine_that_it_judges() {
         "tests/auditor",
         ("tests/auditor/mod.rs", "use forbear::policy::Policy;"),
     );
+}
+
+#[test]
+fn the_checks_of_an_audit_share_nothing_with_the_processor() {
+    let violation = "use crate::policy::window::Window;";
+    holds(
+        shared_with_the_processor,
+        "src",
+        ("src/audit/checks/ledger.rs", violation),
+    );
+    assert!(shared_with_the_processor(&[File::new("src/audit/rederive/batch.rs", violation)]).is_empty());
+    // Nor by a way around the rooms' names.
+    let around = places_of(&files_under("src/audit"), &["super::super"]);
+    assert_eq!(around, Vec::<String>::new());
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! and stale state, bad records, policies that change. Every test ends at rest: lag 0, every partition running, nothing
 //! deferred, and the promises recomputed from the topics alone.
 
+#[path = "cluster/audit.rs"]
+mod audit;
 #[path = "auditor/mod.rs"]
 mod auditor;
 #[path = "cluster/changes.rs"]

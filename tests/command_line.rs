@@ -17,7 +17,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn every_subcommand_has_help_with_an_example() {
-    let commands: [&[&str]; 14] = [
+    let commands: [&[&str]; 15] = [
         &[],
         &["demo"],
         &["run"],
@@ -31,6 +31,7 @@ fn every_subcommand_has_help_with_an_example() {
         &["policy", "diff"],
         &["policy", "schema"],
         &["repair"],
+        &["audit"],
         &["generate"],
     ];
     for command in commands {
@@ -57,6 +58,8 @@ fn wrong_usage_ends_with_2() {
         &["no-such-command"],
         &[],
         &["generate", "--malformed", "2"],
+        &["audit", "--checks", "P7"],
+        &["audit", "--from", "17"],
         &["repair", "--partition", "-1", "--accept", "marker"],
         &["repair", "--partition", "1", "--accept", "both"],
         &["demo", "--seconds", "0"],

@@ -16,6 +16,8 @@ mod client;
 mod client_producer;
 #[path = "simulation/client_source.rs"]
 mod client_source;
+#[path = "simulation/command.rs"]
+mod command;
 #[path = "simulation/driver.rs"]
 mod driver;
 #[path = "simulation/engine.rs"]

@@ -3,6 +3,7 @@
 //! Exit codes: 0; 1 for an error, said on standard error; 2 for wrong usage; 75 when the process has to be started again.
 //! What the commands need of the processor and of the policy language goes through [`engine`].
 
+pub mod audit;
 pub mod demo;
 pub mod engine;
 pub mod generate;
@@ -96,6 +97,18 @@ enum Command {
                       itself, within seconds. What was done is written to the decisions topic."
     )]
     Repair(RepairArguments),
+    /// Recompute the promises from the topics of a cluster that runs or has stopped, and derive its verdicts again
+    #[command(
+        after_help = "Examples:\n  forbear audit --config forbear.toml\n  \
+                      forbear audit --from 2026-03-01T00:00:00Z --format json\n  \
+                      forbear audit --partition 3 --from 81723 --checks P1,P5",
+        long_about = "Recompute the promises from the topics of a cluster that runs or has stopped, and derive its verdicts again.\n\n\
+                      Reads the topics of the settings (committed records only), changes nothing, and joins no group. The report \
+                      says what was broken and where, what was checked and how often, and what could not be checked, and why.\n\n\
+                      Exit code 0: no violation. 1: violations, in the report on standard output; or an error, on standard error, \
+                      with no report. 2: wrong usage. 130: interrupted."
+    )]
+    Audit(audit::AuditArguments),
     /// Write a synthetic, seeded load of intents and engagement to a cluster
     #[command(
         after_help = "Example:\n  forbear generate --config forbear.toml --customers 10000 --rate 2000 --seconds 60 --seed 1"
@@ -166,6 +179,7 @@ impl Command {
             Command::Repair(arguments) => {
                 engine::repair(arguments.config.load()?, arguments.partition, arguments.accept)
             }
+            Command::Audit(arguments) => audit::execute(&arguments),
             Command::Generate(arguments) => generate::execute(&arguments),
         }
     }

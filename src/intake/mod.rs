@@ -8,6 +8,7 @@ mod ends;
 pub mod hanging;
 pub mod kafka;
 pub mod queue;
+pub mod reader;
 mod rebalance;
 pub mod source;
 pub mod tail;

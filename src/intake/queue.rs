@@ -144,6 +144,14 @@ impl Message {
         unsafe { sys::rd_kafka_message_timestamp(self.raw, &mut kind) }
     }
 
+    /// The time is that of the append, which the broker gives, and not the producer's.
+    pub fn has_append_time(&self) -> bool {
+        let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: as above; `kind` is written only.
+        unsafe { sys::rd_kafka_message_timestamp(self.raw, &mut kind) };
+        kind == sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME
+    }
+
     /// The key; none: null.
     pub fn key(&self) -> Option<&[u8]> {
         // SAFETY: the key stands in the fetch buffer, which lives as long as the message.

@@ -466,10 +466,13 @@ fn received(record: &Record) -> Received<'_> {
     }
 }
 
+/// The detail of a dead letter that is one because its step failed, whatever the record says.
+pub const UNPROCESSABLE: &str = "the record could not be processed on its own, twice";
+
 fn unprocessable() -> Malformed {
     Malformed {
         kind: MalformedKind::BadField,
-        detail: "the record could not be processed on its own, twice".into(),
+        detail: UNPROCESSABLE.into(),
     }
 }
 

@@ -181,6 +181,9 @@ impl Scene {
             violations.len(),
             shown.join("\n")
         );
+        // What anybody can run says the same.
+        let (code, report) = crate::audit::audit(&members[0].process, &[]);
+        crate::audit::assert_clean(code, &report);
         at_rest
     }
 

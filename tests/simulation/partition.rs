@@ -134,6 +134,11 @@ impl Partition {
             .filter_map(|slot| Some((slot.offset, slot.data.as_ref()?)))
     }
 
+    /// What can still be read, and what nobody sees, in order.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter()
+    }
+
     /// Retention: the log starts at `offset` afterwards (never past what is stable).
     pub fn remove_before(&mut self, offset: i64) {
         let offset = offset.min(self.last_stable_offset());
