@@ -202,6 +202,9 @@ pub struct Intent {
     pub expires_at_ms: Option<i64>,
     #[n(6)]
     pub members: BTreeMap<String, String>,
+    /// The later of `not_before` and `deliver_at`.
+    #[n(7)]
+    pub planned_ms: Option<i64>,
 }
 
 impl Intent {
@@ -218,6 +221,10 @@ impl Intent {
             class: text(&body, "class"),
             endpoint: text(&body, "endpoint"),
             expires_at_ms: text(&body, "expires_at").and_then(|at| instant_ms(&at)),
+            planned_ms: ["not_before", "deliver_at"]
+                .iter()
+                .filter_map(|name| instant_ms(&text(&body, name)?))
+                .max(),
             members: members.collect(),
         })
     }

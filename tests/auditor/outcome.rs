@@ -179,6 +179,12 @@ fn check_record(
             broken("it had expired when it was approved");
         }
         if intent
+            .planned_ms
+            .is_some_and(|planned_ms| planned_ms > terminal.decided_at_ms)
+        {
+            broken("it was approved before its planned time");
+        }
+        if intent
             .expires_at_ms
             .is_some_and(|end_ms| bounds.is_none_or(|bound_ms| bound_ms > end_ms))
         {

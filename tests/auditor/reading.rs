@@ -156,6 +156,8 @@ pub struct Intent {
     pub class: Option<String>,
     pub endpoint: Option<String>,
     pub expires_at_ms: Option<i64>,
+    /// The later of `not_before` and `deliver_at`.
+    pub planned_ms: Option<i64>,
     pub body: Map<String, Value>,
 }
 
@@ -185,6 +187,10 @@ impl Intent {
             class: text(&body, "class"),
             endpoint: text(&body, "endpoint"),
             expires_at_ms: text(&body, "expires_at").and_then(|at| instant_ms(&at)),
+            planned_ms: ["not_before", "deliver_at"]
+                .iter()
+                .filter_map(|name| instant_ms(&text(&body, name)?))
+                .max(),
             body,
         })
     }

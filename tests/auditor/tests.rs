@@ -627,6 +627,16 @@ fn an_approval_of_what_has_expired_is_found() {
 }
 
 #[test]
+fn an_approval_before_the_planned_time_is_found() {
+    for member in ["not_before", "deliver_at"] {
+        let mut world = World::new();
+        let source = world.intent_with("a", json!({member: time(NOON_MS + 24 * HOUR_MS)}));
+        world.approve(source);
+        world.catches("contract", "before its planned time");
+    }
+}
+
+#[test]
 fn a_suppression_without_a_reason_a_rule_or_a_next_time_is_found() {
     type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
     let cases: [Case; 5] = [

@@ -176,6 +176,12 @@ fn check_record(group: &Group<'_>, received: &Received, intent: &Intent, end: &E
         check_suppressed(group, intent, end, findings);
         return;
     }
+    if intent
+        .planned_ms
+        .is_some_and(|planned_ms| planned_ms > end.decided_at_ms)
+    {
+        broken("it was approved before its planned time");
+    }
     let bound_ms = record.header("forbear-valid-until").and_then(instant_ms);
     if let Some(expires_ms) = intent.expires_at_ms {
         if expires_ms <= end.decided_at_ms {

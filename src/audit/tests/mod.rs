@@ -147,6 +147,28 @@ fn a_changed_byte_is_found() {
 }
 
 #[test]
+fn an_approval_before_the_planned_time_is_found() {
+    let mut world = right_run();
+    let (partition, record) = world.records("approved.email").next().expect("an approval");
+    let at = format!("approved.email/{partition}/{}", record.offset);
+    let id = decision_id(record);
+    let place: Vec<&str> = id.split('/').collect();
+    let (topic, offset) = (place[0].to_owned(), place[2].parse::<i64>().expect("an offset"));
+    let mut inputs = world.records(&topic);
+    let is_it = |(partition, record): &(usize, &mut LogRecord)| {
+        *partition == place[1].parse::<usize>().expect("a partition") && record.offset == offset
+    };
+    let (_, input) = inputs.find(is_it).expect("the intent");
+    let text = String::from_utf8(input.value.clone().expect("a value")).expect("a text");
+    input.value = Some(
+        text.replacen('{', r#"{"not_before":"2999-01-01T00:00:00Z","#, 1)
+            .into_bytes(),
+    );
+    drop(inputs);
+    assert_names(&world.audit(), Promise::Contract, &at, "before its planned time");
+}
+
+#[test]
 fn a_lost_verdict_is_found() {
     let mut world = right_run();
     let (_, records) = &mut world.logs.topics.get_mut("approved.email").expect("a topic")[0];
