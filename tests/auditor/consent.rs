@@ -186,11 +186,22 @@ fn is_grant(event: &Event) -> bool {
     matches!(event.kind.as_str(), "resubscribed" | "consent_granted")
 }
 
-/// Later in the log (in another topic the order is not known) and not older.
+/// Later in the log (in another topic the order is not known), not older, and specific enough.
 fn may_lift(grant: &Event, refusal: &Event) -> bool {
     let later =
         grant.coordinates.topic != refusal.coordinates.topic || grant.coordinates.offset > refusal.coordinates.offset;
-    later && grant.occurred_at_ms >= refusal.occurred_at_ms
+    later && grant.occurred_at_ms >= refusal.occurred_at_ms && is_specific_enough(grant, refusal)
+}
+
+/// What the statement names; what it does not name it covers.
+fn scope(statement: &Event) -> [Option<String>; 3] {
+    ["channel", "purpose", "division"].map(|member| statement.text(member))
+}
+
+/// Among later statements the most specific wins; at equal specificity, the refusal.
+fn is_specific_enough(grant: &Event, refusal: &Event) -> bool {
+    let named = |statement| scope(statement).iter().flatten().count();
+    named(grant) > named(refusal) || scope(grant) == scope(refusal)
 }
 
 /// True where the statement covers channel, purpose and division of what was approved.

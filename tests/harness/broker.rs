@@ -172,9 +172,9 @@ impl Broker {
     /// A broker that is killed in the middle of the end of a transaction completes it when it is back. But where it is back
     /// before its old registration has expired (9 s), the controller fences it once more while it starts; the coordinator,
     /// loaded by then, takes partitions without a leader for deleted ones and skips their markers. What was committed stays
-    /// invisible there, and what was aborted becomes visible, once the same producer commits something else (seen with
-    /// 4.3.1, in half of the attempts). A broker that was only frozen, and a cluster in which every partition keeps a leader,
-    /// are not concerned.
+    /// invisible there until the same producer commits something else (seen with 4.3.1, in half of the attempts); what was
+    /// aborted could come up with that commit. A broker that was frozen for longer than its session forgot nothing (ten
+    /// attempts), and a cluster in which every partition keeps a leader is not concerned.
     pub fn unless_it_forgot_markers(&self, rest: impl FnOnce()) -> bool {
         let outcome = (!self.forgot_markers()).then(|| catch_unwind(AssertUnwindSafe(rest)));
         match outcome {
