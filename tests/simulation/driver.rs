@@ -65,7 +65,7 @@ pub fn run<E: Engine>(engine: E, seed: u64) -> Result<Report, Vec<String>> {
     let mut report = report(&fleet, &input);
     wrong.extend(audit(&input).iter().map(ToString::to_string));
     // It takes longer than the seed itself.
-    if !E::ONLY_THE_PROTOCOL && seed % COMMAND_AUDITS_EVERY == 0 {
+    if !E::ONLY_THE_PROTOCOL && seed.is_multiple_of(COMMAND_AUDITS_EVERY) {
         audit_by_command(&fleet, &names, &mut report, &mut wrong);
     }
     let untold = std::mem::take(&mut cluster.lock().untold_policies);
