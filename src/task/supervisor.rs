@@ -241,7 +241,7 @@ impl Seat {
                 std::thread::yield_now();
             }
         }
-        if leave.load(Ordering::Acquire) {
+        if leave.load(Ordering::Acquire) || worker.hands_over() {
             worker.leave();
         }
         Ok(())

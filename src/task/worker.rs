@@ -122,6 +122,8 @@ pub struct Worker<L: Log, S: Stores, C: Clock> {
     pub(super) clock_obstacle: Option<String>,
     /// The group has answered what is assigned, and has not taken everything back since.
     pub(super) is_member: bool,
+    /// Partitions were given back, and the assignment that hands them on has not come.
+    hands_over: bool,
 }
 
 impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
@@ -165,6 +167,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             bounds_of: [0; 32],
             clock_obstacle: None,
             is_member: false,
+            hands_over: false,
         })
     }
 
@@ -205,6 +208,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                     self.source.hold(&partitions)?;
                     self.group = self.source.group().ok();
                     self.is_member = true;
+                    self.hands_over = false;
                     self.status.set_started();
                     tracing::info!(worker = self.settings.index, ?partitions, "partitions assigned");
                     for partition in partitions {
@@ -226,6 +230,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                     self.source.release(&partitions)?;
                     // What follows is an assignment, empty or not; it does not come while the cluster is away.
                     self.is_member &= !self.tasks.is_empty();
+                    self.hands_over = true;
                 }
                 SourceEvent::Fenced(reason) => return Err(WorkerExit::Fenced(reason)),
                 SourceEvent::Fatal(reason) => return Err(WorkerExit::Fatal(reason)),
@@ -390,6 +395,12 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             }
         }
         Ok(prepared)
+    }
+
+    /// Whether partitions were given back that nobody has yet. A static member that ends now and comes back is handed what it
+    /// had, without a new round of the group, and nobody would ever get them: it has to leave.
+    pub fn hands_over(&self) -> bool {
+        self.hands_over
     }
 
     /// Leaves the group for good: the others take over at once, instead of after the session's time-out.
