@@ -119,6 +119,9 @@
 //! - One transaction covers all tasks of a worker: while a partition of an *output* topic (or of the state topic) has no leader,
 //!   the tasks that share the worker with whoever writes there cannot commit either. Replication of the outputs is the answer;
 //!   only the inputs are isolated partition by partition.
+//! - A member that is killed (not one that is asked to end) after it gave a partition back, and before the group has handed it
+//!   on, may come back as the static member that it was, without a new round of the group: until the group changes nobody owns
+//!   that partition. Its lag grows, and no instance names it.
 //! - Between several engagement topics there is no order within one batch: each topic's own order holds.
 //! - librdkafka has no transaction protocol version 2 (KIP-890). See the row on it in the table above, and the README.
 //! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic

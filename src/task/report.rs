@@ -47,8 +47,8 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
 
     /// Where every task is.
     pub(super) fn report_states(&mut self) {
-        self.status
-            .set_standby(self.settings.index, self.is_member && self.tasks.is_empty());
+        let is_standby = !self.awaits_assignment && self.tasks.is_empty();
+        self.status.set_standby(self.settings.index, is_standby);
         for task in self.tasks.values() {
             let deferred = usize::try_from(task.deferred).unwrap_or(usize::MAX);
             self.metrics.shared().set_deferred(task.partition, deferred);

@@ -120,10 +120,9 @@ pub struct Worker<L: Log, S: Stores, C: Clock> {
     bounds_of: [u8; 32],
     /// Why nothing at all is judged: the wall clock was set.
     pub(super) clock_obstacle: Option<String>,
-    /// The group has answered what is assigned, and has not taken everything back since.
-    pub(super) is_member: bool,
-    /// Partitions were given back, and the assignment that hands them on has not come.
-    hands_over: bool,
+    /// The group has not said what is assigned, or has taken partitions back since: an assignment (it may be empty) is to come.
+    /// It does not come while the cluster is away.
+    pub(super) awaits_assignment: bool,
 }
 
 impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
@@ -166,8 +165,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             lag_at_ms: i64::MIN,
             bounds_of: [0; 32],
             clock_obstacle: None,
-            is_member: false,
-            hands_over: false,
+            awaits_assignment: true,
         })
     }
 
@@ -207,8 +205,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 SourceEvent::Assigned(partitions) => {
                     self.source.hold(&partitions)?;
                     self.group = self.source.group().ok();
-                    self.is_member = true;
-                    self.hands_over = false;
+                    self.awaits_assignment = false;
                     self.status.set_started();
                     tracing::info!(worker = self.settings.index, ?partitions, "partitions assigned");
                     for partition in partitions {
@@ -228,9 +225,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                         self.metrics.shared().forget_partition(*partition, &topics);
                     }
                     self.source.release(&partitions)?;
-                    // What follows is an assignment, empty or not; it does not come while the cluster is away.
-                    self.is_member &= !self.tasks.is_empty();
-                    self.hands_over = true;
+                    self.awaits_assignment = true;
                 }
                 SourceEvent::Fenced(reason) => return Err(WorkerExit::Fenced(reason)),
                 SourceEvent::Fatal(reason) => return Err(WorkerExit::Fatal(reason)),
@@ -400,7 +395,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     /// Whether partitions were given back that nobody has yet. A static member that ends now and comes back is handed what it
     /// had, without a new round of the group, and nobody would ever get them: it has to leave.
     pub fn hands_over(&self) -> bool {
-        self.hands_over
+        self.group.is_some() && self.awaits_assignment
     }
 
     /// Leaves the group for good: the others take over at once, instead of after the session's time-out.

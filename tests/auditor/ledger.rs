@@ -170,7 +170,7 @@ fn check_rules(approval: &Approval<'_>, earlier: &[(&str, Contact)], queue: &Que
         .chain(&outside)
         .filter(|contact| !contact.released)
         .collect();
-    let candidates = zones(policy, decision, events);
+    let candidates = zones(evidence, policy, decision, events);
     check_slot(approval, &ledger, &candidates, queue, findings);
     for rule in &policy.rules {
         let governed = rule.governs.matches(&contact.traits());
@@ -234,16 +234,25 @@ pub fn broken(
     }
 }
 
-/// The zone of the newest profile that was read; every zone that it may have been where several topics speak.
-fn zones(policy: &PolicyFacts, decision: &Decision, events: &[Event]) -> Vec<Zones> {
+/// The zone of the newest profile that was read; every zone that it may have been where several topics speak. Of an event that
+/// stands in two topics only the first one read took effect, and nobody knows which that was: the newest without it counts
+/// as well.
+fn zones(evidence: &Evidence<'_>, policy: &PolicyFacts, decision: &Decision, events: &[Event]) -> Vec<Zones> {
     let company = TimeZone::get(&policy.company_zone).unwrap_or(TimeZone::UTC);
-    let mut newest: BTreeMap<&str, &Event> = BTreeMap::new();
+    let mut newest: BTreeMap<(&str, bool), &Event> = BTreeMap::new();
     for event in events {
         let speaks = matches!(event.kind.as_str(), "profile_set" if event.body.contains_key("timezone"));
-        if (speaks || event.kind == "erased") && decision.knew(event) {
-            let known = newest.entry(&event.coordinates.topic).or_insert(event);
-            if event.coordinates.offset > known.coordinates.offset {
-                *known = event;
+        if !(speaks || event.kind == "erased") || !decision.knew(event) {
+            continue;
+        }
+        let name = (event.customer_id.clone(), event.event_id.clone());
+        let is_certain = !evidence.ambiguous_event_ids.contains(&name);
+        for certain_only in [false, true] {
+            if is_certain || !certain_only {
+                let known = newest.entry((&event.coordinates.topic, certain_only)).or_insert(event);
+                if event.coordinates.offset > known.coordinates.offset {
+                    *known = event;
+                }
             }
         }
     }

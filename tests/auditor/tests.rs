@@ -626,6 +626,29 @@ fn an_approval_of_what_has_expired_is_found() {
     world.catches("contract", "after it expires");
 }
 
+/// Approves at noon UTC. A profile came round by the re-route topic and is repeated in the engagement topic behind another one:
+/// which of the two was read last is not known.
+fn approved_under_one_of_two_zones(came_round: &str, other: &str) -> World {
+    let mut world = World::new();
+    let first = json!({"event_id": "e1", "customer_id": "c", "type": "profile_set", "occurred_at": time(NOON_MS),
+        "timezone": came_round});
+    world.append("forbear.reroute", "c", first.to_string().into_bytes(), &[]);
+    world.event("e2", "profile_set", json!({"timezone": other}));
+    world.event("e1", "profile_set", json!({"timezone": came_round}));
+    let source = world.intent("a");
+    world.decide(source, 0, json!({"barrier": {ENGAGEMENT: 2, "forbear.reroute": 1}}));
+    world.output("approved.email", source, 0, &[]);
+    world
+}
+
+#[test]
+fn a_profile_that_stands_in_two_topics_leaves_open_which_zone_it_was() {
+    let world = approved_under_one_of_two_zones("Asia/Tokyo", "Europe/Lisbon");
+    let violations = audit(&world.input);
+    assert!(violations.iter().all(|one| one.promise != "P4"), "{violations:#?}");
+    approved_under_one_of_two_zones("Asia/Tokyo", "Asia/Seoul").catches("P4", "the rule nights");
+}
+
 #[test]
 fn an_approval_before_the_planned_time_is_found() {
     for member in ["not_before", "deliver_at"] {
