@@ -24,6 +24,8 @@ pub struct Restore {
     pub obstacle: Option<String>,
     /// Changelog records still to be replayed.
     pub remaining: i64,
+    /// The store could not be opened, and that is in the log.
+    store_refused: bool,
 }
 
 #[derive(Debug, Default)]
@@ -142,6 +144,7 @@ fn overcome<Src: Source, Chg: Changelog, Sto: Stores>(
 ) -> Result<(), SourceError> {
     let retry_at_ms = around.monotonic_ms.saturating_add(RETRY_MS);
     around.changelog.close(task.partition);
+    let store_refused = matches!(obstacle, Obstacle::Reopen(_));
     let obstacle = match obstacle {
         Obstacle::Distrust(why) if task.rebuilt.is_none() => {
             task.store = None;
@@ -163,9 +166,8 @@ fn overcome<Src: Source, Chg: Changelog, Sto: Stores>(
             return Ok(());
         }
         Obstacle::Reopen(reason) => {
-            // It is tried several times a second: one line for each thing that is the matter.
-            let known = matches!(&task.stage, Stage::Restoring(restore) if restore.obstacle.as_ref() == Some(&reason));
-            if !known {
+            // It is tried several times a second, and names another file each time: one line, until something else happens.
+            if !matches!(&task.stage, Stage::Restoring(restore) if restore.store_refused) {
                 tracing::warn!(
                     partition = task.partition,
                     reason,
@@ -184,6 +186,7 @@ fn overcome<Src: Source, Chg: Changelog, Sto: Stores>(
     task.stage = Stage::Restoring(Restore {
         retry_at_ms,
         obstacle: Some(obstacle),
+        store_refused,
         ..Restore::default()
     });
     Ok(())
