@@ -18,12 +18,13 @@ const DAY_MS: i64 = 86_400_000;
 /// Above this, pairs of rules are not compared: a file of that size was not written by hand.
 const COMPARED_AT_MOST: usize = 500;
 
-/// Adds the warnings about a policy that compiled.
-pub fn lint(policy: &Policy, root: &Node, findings: &mut Findings) {
+/// Adds the warnings about a policy that compiled. `today_ms`: an exception that is over then lifts nothing any more; none:
+/// each may still hold.
+pub fn lint(policy: &Policy, root: &Node, today_ms: Option<i64>, findings: &mut Findings) {
     let places = Places { root };
     rules_that_nobody_obeys(policy, &places, findings);
     if policy.rules.len() <= COMPARED_AT_MOST {
-        stricter::rules_that_never_decide(policy, &places, findings);
+        stricter::rules_that_never_decide(policy, &places, today_ms, findings);
         windows_that_never_open_together(policy, &places, findings);
     }
     what_nothing_governs(policy, &places, findings);

@@ -6,7 +6,8 @@
 
 use super::diagnostic::{Diagnostic, Findings, Span, shortened};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan, StrInput};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 
 /// The largest file.
 pub const FILE_BYTES: usize = 1024 * 1024;
@@ -176,7 +177,7 @@ enum Open {
     },
     Map {
         entries: Vec<Entry>,
-        keys: HashSet<String>,
+        keys: HashMap<String, Span>,
         key: Option<(String, Span)>,
         start: usize,
         anchor: usize,
@@ -284,7 +285,7 @@ impl<'t> Builder<'t> {
                 span,
             ),
             Event::MappingStart(anchor, _) => {
-                let (entries, keys) = (Vec::new(), HashSet::new());
+                let (entries, keys) = (Vec::new(), HashMap::new());
                 let open = Open::Map {
                     entries,
                     keys,
@@ -361,15 +362,20 @@ impl<'t> Builder<'t> {
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map { entries, keys, key, .. }) => match key.take() {
                 None => *key = Some(key_of(node)?),
-                Some((key, key_span)) if keys.insert(key.clone()) => entries.push(Entry {
-                    key,
-                    key_span,
-                    value: node,
-                }),
-                Some((key, key_span)) => {
-                    let message = format!("the key `{}` is written twice", shortened(&key));
-                    self.findings.error("repeated-key", key_span, message, "the second one");
-                }
+                Some((key, key_span)) => match keys.entry(key.clone()) {
+                    Slot::Vacant(slot) => {
+                        slot.insert(key_span);
+                        entries.push(Entry {
+                            key,
+                            key_span,
+                            value: node,
+                        });
+                    }
+                    Slot::Occupied(first) => {
+                        let what = format!("the key `{}`", shortened(&key));
+                        self.findings.twice("repeated-key", &what, *first.get(), key_span);
+                    }
+                },
             },
         }
         Ok(())

@@ -16,7 +16,10 @@ fn a_mistake_is_reported_where_it_stands() {
             "1:11: `packs/us.yaml` cannot be read (packs/us.yaml: a policy that is loaded by itself includes nothing)",
         ),
         ("score: intent.channel", "1:8: this is a text (expected a number)"),
-        ("forbear: 2", "1:1: the key `forbear` is written twice (the second one)"),
+        (
+            "forbear: 2",
+            "1:1: the key `forbear` is written twice (the second one; the first is in line 1)",
+        ),
         (
             "timezone-unknown: [Europe/Lisbn]",
             "1:20: `timezone-unknown`: unknown time zone `Europe/Lisbn` (did you mean `Europe/Lisbon`?)",
@@ -77,7 +80,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, gap: 1h }, { id: a, gap: 2h } ]",
-            "1:36: the rule `a` is written twice",
+            "1:36: the rule `a` is written twice (the second one; the first is in line 9)",
         ),
         ("rules: [ { id: cap, gap: 1h } ]", "1:16: a rule cannot be called `cap`"),
         (
@@ -443,6 +446,15 @@ fn what_is_allowed_but_odd_is_warned_about() {
         (
             "rules: [ { id: a, gap: 1h, when: 1 < 2 } ]",
             "9:34: this condition is always true",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: customer.unanswered > 3 && customer.unanswered < 2 } ]",
+            "9:34: this condition is never true",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h }, { id: b, gap: 30min } ]\n\
+             exceptions: [ { id: e, for: { channel: sms }, rules: [a], until: 2020-01-01, owner: o, why: w } ]",
+            "9:36: the rule `b` never decides anything",
         ),
         (
             "calendars: { unused: [2026-12-25] }",

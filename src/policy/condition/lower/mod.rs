@@ -84,6 +84,13 @@ const LISTS: &[(&str, &str, List)] = &[
 
 type Typed = (Node, Type);
 
+/// The type of a field.
+pub(super) fn type_of(read: Read) -> Type {
+    let mut fields = INTENT.iter().chain(CUSTOMER);
+    let found = fields.find(|(_, other, _)| *other == read);
+    found.map_or(Type::Dynamic, |(_, _, kind)| *kind)
+}
+
 /// The state of one check.
 pub(super) struct Lowering<'s> {
     text: &'s str,
