@@ -173,7 +173,21 @@ fn in_words(message: &str) -> String {
     ]
     .into_iter()
     .find_map(quoted);
+    let operator = |word: &str| match word.to_ascii_lowercase().as_str() {
+        "and" => Some("&&"),
+        "or" => Some("||"),
+        "not" => Some("!"),
+        "is" | "equals" => Some("=="),
+        _ => None,
+    };
     match found {
+        Some(found) if operator(found.trim()).is_some() => {
+            format!(
+                "`{}` is written `{}`",
+                found.trim(),
+                operator(found.trim()).unwrap_or_default()
+            )
+        }
         Some(found) => format!("`{}` has no meaning here", shortened(found.trim())),
         None => "it does not follow the grammar of CEL".to_owned(),
     }

@@ -151,6 +151,15 @@ impl Findings {
         self.push(Diagnostic::error("unknown-name", span, message, label).suggest(nearest));
     }
 
+    /// Takes an error back that another one explains.
+    pub fn withdraw(&mut self, code: &str, span: Span, message: &str) {
+        let same = |item: &Diagnostic| item.code == code && item.span == span && item.message == message;
+        if let Some(index) = self.items.iter().rposition(same) {
+            self.items.remove(index);
+            self.errors -= 1;
+        }
+    }
+
     /// Whether further findings are only counted, so that no work is due for their words.
     pub fn is_full(&self) -> bool {
         self.items.len() >= KEPT_FINDINGS
@@ -253,7 +262,7 @@ pub fn expected(declared: &[&str]) -> String {
 
 /// `a`, `b` or `c`; a long list is cut.
 pub fn one_of(known: &[&str]) -> String {
-    const SHOWN: usize = 12;
+    const SHOWN: usize = 14;
     match known {
         [] => "nothing here".to_owned(),
         [only] => format!("`{only}`"),

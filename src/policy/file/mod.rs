@@ -11,6 +11,7 @@ pub mod fields;
 pub mod render;
 pub mod scalar;
 pub mod sources;
+mod syntax;
 pub mod tree;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Findings, Severity, Span};

@@ -5,6 +5,7 @@
 //! something that its reader does not see.
 
 use super::diagnostic::{Diagnostic, Findings, Span, shortened};
+use super::syntax::unreadable;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan, StrInput};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
@@ -219,13 +220,7 @@ impl<'t> Builder<'t> {
         while let Some(next) = parser.next_event() {
             let (event, place) = next.map_err(|error| {
                 let at = self.offset(error.marker().index());
-                let label = if self.text[at..].starts_with('\t') {
-                    "a tab: indent with spaces"
-                } else {
-                    "here"
-                };
-                let message = format!("this is not YAML: {}", error.info());
-                Box::new(Diagnostic::error("yaml", Span::new(at, at + 1), message, label))
+                Box::new(unreadable(self.text, at, error.info()))
             })?;
             let span = self.span(place);
             if matches!(event, Event::DocumentStart(_)) {

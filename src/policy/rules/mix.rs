@@ -59,7 +59,7 @@ impl Mix {
     }
 
     /// How many of the last ones may be of the kind.
-    fn most(&self) -> i64 {
+    pub fn most(&self) -> i64 {
         let last = i64::try_from(self.last).unwrap_or(i64::MAX);
         last.saturating_mul(self.at_most) / WHOLE
     }
