@@ -284,6 +284,33 @@ tests:
 }
 
 #[test]
+fn the_working_names_a_rule_whose_room_is_kept_for_a_higher_message() {
+    const KEPT: &str = "forbear: 1
+name: kept
+timezone: Europe/Lisbon
+channels: { email: { consent: opt-out } }
+classes: { high: { rank: 2, obeys: all, counts: true, reserve: true }, marketing: { rank: 1, obeys: all, counts: true } }
+rules:
+  - { id: week, cap: { limit: 1, window: 7d } }
+  - { id: nights, quiet-hours: { quiet: { from: '22:00', to: '08:00' } }, for: { class: high } }
+";
+    let text = fails(
+        KEPT,
+        "
+- name: the one of the week is spoken for
+  timeline:
+    - { at: 2026-01-05T22:30:00Z, intent: { channel: email, class: high }, expect: { verdict: deferred } }
+    - { at: 2026-01-05T23:00:00Z, intent: { channel: email }, expect: { verdict: approved } }
+",
+    );
+    assert!(text.contains(" verdict  approved  suppressed"), "{text}");
+    let row = text.lines().find(|line| line.contains("week ")).unwrap_or_default();
+    for expected in ["arbitration", "BLOCKS: what is left is kept", "2026-01-06 08:00 +00:00"] {
+        assert!(row.contains(expected), "expected {expected}\n{text}");
+    }
+}
+
+#[test]
 fn an_exact_set_is_neither_more_nor_less_but_shadow_rules_may_be_left_out() {
     let test = |blocked: &str| {
         format!(

@@ -114,7 +114,7 @@ fn every_change_says_what_it_does() {
         (
             "to: \"21:00\" } ]",
             "to: \"21:00\" } ], closed-on: x",
-            "  ~ open: send-window.closed-on added x  (stricter)\n",
+            "  + open: send-window.closed-on x  (stricter)\n",
         ),
         (
             "obeys: [cap, gap]",
@@ -149,7 +149,7 @@ fn every_change_says_what_it_does() {
         (
             "gap: 4h }",
             "gap: 4h, per: [division] }",
-            "  ~ spacing: per added [division]  (looser)\n",
+            "  + spacing: per [division]  (looser)\n",
         ),
         (
             "timezone: UTC",

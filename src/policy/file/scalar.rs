@@ -84,7 +84,11 @@ pub fn looks_integer(text: &str) -> bool {
 pub fn decimal(node: &Node, what: &str, digits: usize, findings: &mut Findings) -> Option<i64> {
     let parsed = node.text().and_then(|text| fixed_point(text, digits));
     if parsed.is_none() {
-        let expected = format!("0 or a number such as `1.25`, with at most {digits} digits after the point");
+        let least = match node.text() {
+            Some(text) if text.starts_with('-') => "0 or ",
+            _ => "",
+        };
+        let expected = format!("{least}a number such as `1.25`, with at most {digits} digits after the point");
         wrong(node, what, &expected, findings);
     }
     parsed

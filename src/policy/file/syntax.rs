@@ -165,3 +165,55 @@ fn open_marks(text: &str, end: usize) -> (Vec<(usize, char)>, Option<usize>) {
     }
     (brackets, quote.map(|(at, _)| at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Findings;
+    use super::super::tree::parse;
+
+    fn said(text: &str) -> String {
+        let mut findings = Findings::default();
+        assert!(parse(text, 0, &mut findings).is_none(), "{text}");
+        let sources = super::super::sources::Sources::one("p.yaml", text);
+        findings.into_diagnostics(&sources).to_string()
+    }
+
+    #[test]
+    fn a_slip_of_the_hand_is_told_where_it_is_and_what_to_do() {
+        for (text, expected) in [
+            ("a: 1\nb 2\nc: 3\n", "2:1: this is not YAML: `b 2` has no `:`"),
+            (
+                "a:\n  - b: 1\n   c: 2\n",
+                "3:4: this is not YAML: this line is indented unlike those above it",
+            ),
+            (
+                "a:\n  - b: 1\n\tc: 2\n",
+                "3:1: this is not YAML: a tab (a tab: indent with spaces)",
+            ),
+            (
+                "a:\n  -b: 1\n    c: 2\n",
+                "2:3: this is not YAML: a `-` without a space after it",
+            ),
+            ("a: { b: 1\nc: 2\n", "1:4: this is not YAML: a `{` that is not closed"),
+            ("a: [ 1, 2\nc: 2\n", "1:4: this is not YAML: a `[` that is not closed"),
+            ("a: { b: \"}\", c: [1 }\nd: 2\n", "this is not YAML"),
+            (
+                "a: \"x\" in b\n",
+                "1:8: this is not YAML: `in b` after the closing quote",
+            ),
+            ("a: 'x\nb: 2\n", "1:4: this is not YAML: a quote that is not closed"),
+            (
+                "a: *x\n",
+                "1:4: this is not YAML: a reference to something that is not there",
+            ),
+            (
+                "a: 1\n\u{a0}\u{a0}b: 2\n",
+                "2:1: this is not YAML: a blank that is no space (U+00A0)",
+            ),
+            ("why: note: this\n", "1:10: this is not YAML: a second `:` in one line"),
+        ] {
+            let found = said(text);
+            assert!(found.contains(expected), "expected {expected}\nfound {found}");
+        }
+    }
+}

@@ -50,7 +50,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "calendars: { a: [2026-13-01] }",
-            "1:18: a date of a calendar cannot be `2026-13-01` (expected a date such as `2026-12-31`)",
+            "1:18: a date of a calendar cannot be `2026-13-01` (no calendar has this day: it is year, month, day)",
         ),
         (
             "rules: { a: b }",
@@ -83,6 +83,46 @@ fn a_mistake_is_reported_where_it_stands() {
             "1:36: the rule `a` is written twice (the second one; the first is in line 9)",
         ),
         ("rules: [ { id: cap, gap: 1h } ]", "1:16: a rule cannot be called `cap`"),
+        (
+            "rules: [ { id: a, cap: { limit: four, window: 7d } } ]",
+            "1:31: `limit` cannot be `four` (expected a whole number such as `4`, `unlimited`, or a formula over `customer.…`)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit:4, window: 7d } } ]",
+            "1:26: unknown key `limit:4` in `cap` (write `limit: 4`, with a space after the colon)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 4, window: week } } ]",
+            "1:44: unknown window `week` (did you mean `calendar-week`?)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 4, window: 7 calendar days } } ]",
+            "1:44: unknown window `7 calendar days` (did you mean `7 calendar-days`?)",
+        ),
+        (
+            "rules: [ { id: a, quiet-hours: { quiet: { days: Mon-Friday, from: '08:00', to: '21:00' } } } ]",
+            "1:49: unknown day `Mon` (did you mean `mon-friday`?)",
+        ),
+        (
+            "rules: [ { id: a, quiet-hours: { quiet: { days: everyday, from: '08:00', to: '21:00' } } } ]",
+            "1:49: unknown day `everyday` (did you mean `mon-sun`?)",
+        ),
+        (
+            "rules: [ { id: a, quiet-hours: { quiet: { from: “21:00”, to: '08:00' } } } ]",
+            "1:49: `from` cannot be `“21:00”` (these are typographic quotes: write straight ones, `\"`)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: customer.unanswered > 3 and customer.unanswered < 5 } ]",
+            "`and` is written `&&`",
+        ),
+        (
+            "timezone-unknown: [Paris]",
+            "1:20: `timezone-unknown`: unknown time zone `Paris` (did you mean `Europe/Paris`?)",
+        ),
+        (
+            "stops: [ { for: { channel: sms }, until: 2026-02-30, why: w } ]",
+            "1:42: `until` cannot be `2026-02-30` (no calendar has this day",
+        ),
         (
             "rules: [ { id: A_1, gap: 1h } ]",
             "1:16: the id of a rule cannot be `A_1`",
@@ -457,6 +497,10 @@ fn what_is_allowed_but_odd_is_warned_about() {
             "9:36: the rule `b` never decides anything",
         ),
         (
+            "rules: [ { id: a, mix: { of: { category: promo }, at-most: 0.7, last: 10 } } ]",
+            "9:60: this share of 10 messages is less than one",
+        ),
+        (
             "calendars: { unused: [2026-12-25] }",
             "9:14: the calendar `unused` is not used",
         ),
@@ -473,4 +517,16 @@ fn what_is_allowed_but_odd_is_warned_about() {
             lines(&warnings)
         );
     }
+}
+
+#[test]
+fn what_is_written_wrong_is_not_missing_as_well() {
+    let found = errors(&SMALL.replace("timezone:", "time-zone:"));
+    assert_eq!(
+        lines(&found),
+        "policy.yaml:3:1: unknown key `time-zone` in a policy (did you mean `timezone`?)"
+    );
+    assert_eq!(found.errors(), 1);
+    // With one that is near to nothing, both are told.
+    assert_eq!(errors(&SMALL.replace("timezone:", "place:")).errors(), 2);
 }

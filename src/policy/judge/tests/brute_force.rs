@@ -360,7 +360,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, max_shrink_iters: 0, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(250), max_shrink_iters: 0, ..ProptestConfig::default() })]
 
     #[test]
     fn the_wake_is_the_earliest_instant_at_which_the_verdict_would_be_approved(seed in any::<u64>()) {
