@@ -134,7 +134,7 @@ fn every_change_says_what_it_does() {
         (
             "rules: [week, spacing]",
             "rules: [week]",
-            "exceptions\n  ~ recall: rules narrowed: [week, spacing] → week  (stricter)\n",
+            "exceptions\n  ~ recall: rules narrowed: [week, spacing] → [week]  (stricter)\n",
         ),
         (
             "for: { campaign: recall }",

@@ -2,6 +2,7 @@
 //! the nearest of them, so that a reader and its list of keys cannot drift apart.
 
 use super::diagnostic::{Diagnostic, Findings, Span, nearest, one_of, shortened};
+use super::hints;
 use super::tree::{Entry, Node, Value};
 
 /// A map that is being read.
@@ -22,11 +23,7 @@ impl<'n> Fields<'n> {
             Value::Map(entries) => entries,
             _ => {
                 let message = format!("{what} is a map, not {}", node.described());
-                let label = match what {
-                    "a policy" => "expected lines such as `forbear: 1` and `name: our-policy`",
-                    _ => "expected `{ key: value, … }`",
-                };
-                findings.error("type", node.span, message, label);
+                findings.error("type", node.span, message, format!("expected {}", hints::example(what)));
                 return None;
             }
         };
@@ -103,8 +100,11 @@ impl<'n> Fields<'n> {
             }
             // `limit:4` is one word to YAML.
             let (name, rest) = entry.key.split_once(':').unwrap_or((&entry.key, ""));
-            let near = nearest(name, self.asked.iter().copied());
+            let name = name.trim();
+            let elsewhere = hints::misplaced(self.what, name);
+            let near = nearest(name, self.asked.iter().copied()).filter(|_| elsewhere.is_none());
             let label = match near {
+                _ if elsewhere.is_some() => elsewhere.unwrap_or_default(),
                 Some(near) if !rest.is_empty() => format!("write `{near}: {rest}`, with a space after the colon"),
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("expected {}", one_of(&known)),

@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod document;
 pub mod emit;
 pub mod fields;
+mod hints;
 pub mod render;
 pub mod scalar;
 pub mod sources;

@@ -37,7 +37,10 @@ const WEEKDAYS_LONG: [&str; 7] = [
 /// The text of a scalar.
 pub fn text<'n>(node: &'n Node, what: &str, findings: &mut Findings) -> Option<&'n str> {
     let text = node.text();
-    if text.is_none() {
+    if text.is_none() && node.is_empty() {
+        let label = "nothing is written here: expected a value after the colon";
+        findings.error("type", node.span, format!("{what} is empty"), label);
+    } else if text.is_none() {
         let message = format!("{what} is a single value, not {}", node.described());
         findings.error("type", node.span, message, format!("expected {what}"));
     }
@@ -230,7 +233,7 @@ impl SpanProblem {
                 let message = format!("{what}: `{}` is not a duration", shortened(text));
                 error(
                     message,
-                    "expected a number and a unit, such as `30s`, `20min`, `4h`, `7d`, `1mo`".to_owned(),
+                    "expected a whole number and a unit, such as `30s`, `20min`, `4h`, `7d`, `1mo`".to_owned(),
                 )
             }
             Self::TooLong => error(

@@ -46,11 +46,14 @@ fn odd_blank(text: &str) -> Option<Slip> {
 }
 
 fn tab(text: &str, at: usize, info: &str) -> Option<Slip> {
+    if !info.contains("tab") && !text[at..].starts_with('\t') {
+        return None;
+    }
+    // In front of where it stopped, in the same line; or after it.
     let line = line_start(text, at);
-    let blanks = &text[line..at.max(line)];
-    let is_tab = text[at..].starts_with('\t') || info.contains("tab") && blanks.contains('\t');
-    let at = line + blanks.find('\t').unwrap_or(blanks.len());
-    is_tab.then(|| (at, "a tab".to_owned(), "a tab: indent with spaces".to_owned()))
+    let before = text[line..at].find('\t').map(|offset| line + offset);
+    let at = before.or_else(|| text[at..].find('\t').map(|offset| at + offset))?;
+    slip(at, "a tab", "write spaces in its place")
 }
 
 fn unclosed_quote(text: &str, at: usize, info: &str) -> Option<Slip> {
@@ -63,7 +66,10 @@ fn unclosed_quote(text: &str, at: usize, info: &str) -> Option<Slip> {
 }
 
 fn unclosed_bracket(text: &str, at: usize, info: &str) -> Option<Slip> {
-    if !info.contains("flow") && !info.contains("unclosed") {
+    if !["flow", "unclosed", "':' indicator"]
+        .iter()
+        .any(|word| info.contains(word))
+    {
         return None;
     }
     let (brackets, _) = open_marks(text, at);
@@ -188,7 +194,7 @@ mod tests {
             ),
             (
                 "a:\n  - b: 1\n\tc: 2\n",
-                "3:1: this is not YAML: a tab (a tab: indent with spaces)",
+                "3:1: this is not YAML: a tab (write spaces in its place)",
             ),
             (
                 "a:\n  -b: 1\n    c: 2\n",
@@ -207,8 +213,8 @@ mod tests {
                 "1:4: this is not YAML: a reference to something that is not there",
             ),
             (
-                "a: 1\n\u{a0}\u{a0}b: 2\n",
-                "2:1: this is not YAML: a blank that is no space (U+00A0)",
+                "a:\n  - b: 1\n\u{a0}\u{a0}\u{a0}\u{a0}c: 2\n  - d\n",
+                "3:1: this is not YAML: a blank that is no space (U+00A0)",
             ),
             ("why: note: this\n", "1:10: this is not YAML: a second `:` in one line"),
         ] {

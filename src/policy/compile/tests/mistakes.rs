@@ -84,8 +84,44 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         ("rules: [ { id: cap, gap: 1h } ]", "1:16: a rule cannot be called `cap`"),
         (
+            "rules: [ { id: a, cap: 3 per week } ]",
+            "1:24: `cap` is a map, not a single value (expected `{ limit: 4, window: 7d }`)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 4, window: 7d, per: [division] } } ]",
+            "1:48: unknown key `per` in `cap` (it stands beside `cap`, in the rule)",
+        ),
+        (
+            "rules: [ { id: a, cap: { limit: 4 }, window: 7d } ]",
+            "1:38: unknown key `window` in a rule (it stands inside the kind of the rule, as in `cap: { limit: 4, window: 7d }`)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, description: between two } ]",
+            "1:28: unknown key `description` in a rule (a note stands in a comment: `# …`)",
+        ),
+        (
+            "rules: [ { id: a, send-window: { days: mon-fri } } ]",
+            "1:34: unknown key `days` in `send-window` (hours stand in a list: `{ open: [ ",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, for: { channel: } } ]",
+            "a value of a selector is empty (nothing is written here: expected a value after the colon)",
+        ),
+        (
+            "rules: [ { id: a, cool-off: { after: no-response, for: 90d } } ]",
+            "1:38: `no-response` has a length (expected how long, as in `{ no-response: 3d }`)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: vip } ]",
+            "1:34: unknown name `vip` (a text stands in quotes, `\"vip\"`; a field is `intent.…` or `customer.…`)",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: customer.segments == 'vip' } ]",
+            "to ask for one of them: `\"…\" in customer.segments`",
+        ),
+        (
             "rules: [ { id: a, cap: { limit: four, window: 7d } } ]",
-            "1:31: `limit` cannot be `four` (expected a whole number such as `4`, `unlimited`, or a formula over `customer.…`)",
+            "1:33: `limit` cannot be `four` (expected a whole number such as `4`, `unlimited`, or a formula over `customer.…`)",
         ),
         (
             "rules: [ { id: a, cap: { limit:4, window: 7d } } ]",
