@@ -88,7 +88,7 @@ fn reaches(wide: &Window, narrow: &Window) -> bool {
     }
 }
 
-fn is_same_zone(one: &ZoneChoice, other: &ZoneChoice) -> bool {
+pub(super) fn is_same_zone(one: &ZoneChoice, other: &ZoneChoice) -> bool {
     match (one, other) {
         (ZoneChoice::Customer, ZoneChoice::Customer) | (ZoneChoice::Company, ZoneChoice::Company) => true,
         (ZoneChoice::Fixed(one), ZoneChoice::Fixed(other)) => one == other,
