@@ -304,7 +304,10 @@ rules:
 ",
     );
     assert!(text.contains(" verdict  approved  suppressed"), "{text}");
-    let row = text.lines().find(|line| line.contains("week ")).unwrap_or_default();
+    let row = text
+        .lines()
+        .find(|line| line.contains(" email    week "))
+        .unwrap_or_default();
     for expected in ["arbitration", "BLOCKS: what is left is kept", "2026-01-06 08:00 +00:00"] {
         assert!(row.contains(expected), "expected {expected}\n{text}");
     }

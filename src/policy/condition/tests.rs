@@ -259,7 +259,7 @@ fn a_wrong_expression_is_refused_with_a_reason() {
             "a whole number is never a text",
             "cannot be compared",
         ),
-        ("intent.tags == intent.tags", "a list stands alone", "`in`"),
+        ("intent.tags == intent.tags", "a list stands alone", "in intent.tags`"),
         ("intent", "`intent` is not a value", "name a field"),
         (
             "customer.fatige > 3",

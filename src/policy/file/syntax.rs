@@ -213,7 +213,7 @@ mod tests {
                 "1:4: this is not YAML: a reference to something that is not there",
             ),
             (
-                "a:\n  - b: 1\n\u{a0}\u{a0}\u{a0}\u{a0}c: 2\n  - d\n",
+                "a:\n  - b: 1\n\u{a0}\u{a0}\u{a0}\u{a0}c: 2\n  - d: 3\n",
                 "3:1: this is not YAML: a blank that is no space (U+00A0)",
             ),
             ("why: note: this\n", "1:10: this is not YAML: a second `:` in one line"),

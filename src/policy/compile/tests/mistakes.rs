@@ -105,7 +105,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, gap: 1h, for: { channel: } } ]",
-            "a value of a selector is empty (nothing is written here: expected a value after the colon)",
+            "1:42: a value of a selector is empty (nothing is written here: expected a value after the colon)",
         ),
         (
             "rules: [ { id: a, cool-off: { after: no-response, for: 90d } } ]",
@@ -117,7 +117,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, gap: 1h, when: customer.segments == 'vip' } ]",
-            "to ask for one of them: `\"…\" in customer.segments`",
+            "1:34: a list stands alone (to ask for one of them: `\"…\" in customer.segments`",
         ),
         (
             "rules: [ { id: a, cap: { limit: four, window: 7d } } ]",
@@ -149,7 +149,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, gap: 1h, when: customer.unanswered > 3 and customer.unanswered < 5 } ]",
-            "`and` is written `&&`",
+            "1:58: this expression cannot be read (`and` is written `&&`)",
         ),
         (
             "timezone-unknown: [Paris]",
