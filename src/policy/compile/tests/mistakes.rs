@@ -277,7 +277,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, send-window: { open: [ { days: mon-fry, from: '08:00', to: '09:00' } ] } } ]",
-            "1:50: unknown day `fry` (did you mean `fri`?)",
+            "1:50: unknown day `fry` (did you mean `mon-fri`?)",
         ),
         (
             "rules: [ { id: a, send-window: { open: [] } } ]",
