@@ -2,6 +2,7 @@
 
 mod kinds;
 mod mistakes;
+mod slips;
 
 use super::*;
 use crate::policy::model::{ConsentMode, Obeys, ReleaseCause};
