@@ -4,6 +4,7 @@
 //! file; a value that is written in another way (`7d`, `1w`) is no change. Each change says, where that can be known, whether
 //! fewer messages go out by it (stricter) or more (looser).
 
+mod direction;
 #[cfg(test)]
 mod tests;
 
@@ -113,7 +114,11 @@ fn parts(
             Some((_, earlier)) if section == "rules" => {
                 rule(name, earlier, value, old.policy, new.policy, changes);
             }
-            Some((_, earlier)) => values(section, Some(name), None, Some(earlier), Some(value), changes),
+            Some((_, earlier)) => {
+                let from = changes.len();
+                values(section, Some(name), None, Some(earlier), Some(value), changes);
+                direction::tell(section, name, old.policy, new.policy, &mut changes[from..]);
+            }
         }
     }
     for (name, value) in &before {
@@ -206,7 +211,9 @@ fn rule(name: &str, before: &Node, after: &Node, old: &Policy, new: &Policy, cha
     if format!("{:?}", one.kind) == format!("{:?}", other.kind) {
         said.extend(RULE_KINDS.iter().copied().chain(["limits"]));
     }
+    let from = changes.len();
     values_but(&said, "rules", Some(name), None, Some(before), Some(after), changes);
+    direction::of_rule(one, other, &mut changes[from..]);
 }
 
 /// None: it selects the same.

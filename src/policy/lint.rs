@@ -8,22 +8,24 @@ mod stricter;
 
 use super::file::{Diagnostic, Findings, Node, Span as Place};
 use super::model::{Class, Obeys, Policy, Rule, RuleKindName};
-use super::rules::{RuleKind, Trigger};
+use super::rules::{Memory, RuleKind, Trigger};
 use super::selector::{Field, Pattern, Selector, Term};
-use super::window::{Schedule, Shape, Span, ZoneChoice};
+use super::window::{Schedule, Shape, Span, Window, ZoneChoice};
 use crate::customer::bounds::{EVENT_AGE_MS, EXACT_AGE_MS};
 use crate::message::{EventKind, Name};
+use stricter::is_same_zone;
 
 const DAY_MS: i64 = 86_400_000;
 /// Above this, pairs of rules are not compared: a file of that size was not written by hand.
 const COMPARED_AT_MOST: usize = 500;
 
-/// Adds the warnings about a policy that compiled.
-pub fn lint(policy: &Policy, root: &Node, findings: &mut Findings) {
+/// Adds the warnings about a policy that compiled. `today_ms`: an exception that is over then lifts nothing any more; none:
+/// each may still hold.
+pub fn lint(policy: &Policy, root: &Node, today_ms: Option<i64>, findings: &mut Findings) {
     let places = Places { root };
     rules_that_nobody_obeys(policy, &places, findings);
     if policy.rules.len() <= COMPARED_AT_MOST {
-        stricter::rules_that_never_decide(policy, &places, findings);
+        stricter::rules_that_never_decide(policy, &places, today_ms, findings);
         windows_that_never_open_together(policy, &places, findings);
     }
     what_nothing_governs(policy, &places, findings);
@@ -157,18 +159,24 @@ fn windows_that_never_open_together(policy: &Policy, places: &Places, findings: 
     let mut said: Vec<Vec<&Name>> = Vec::new();
     for channel in &policy.channels {
         for class in &policy.classes {
-            let mut windows: Vec<(&Rule, &Schedule)> = Vec::new();
+            let mut all: Vec<(&Rule, &ZoneChoice, &Schedule)> = Vec::new();
             for rule in policy.rules.iter().filter(|rule| class.obeys.rule(rule)) {
                 let always = rule.when.is_none()
                     && !rule.shadow
                     && certainly_selects(&rule.governs, Some(&class.name), Some(&channel.name));
                 if let RuleKind::SendWindow(window) = &rule.kind
                     && always
-                    && matches!(window.zone, ZoneChoice::Customer)
                 {
-                    windows.push((rule, &window.schedule));
+                    all.push((rule, &window.zone, &window.schedule));
                 }
             }
+            // Only what reads one clock can be compared: the zone in which most windows stand.
+            let beside = |zone: &ZoneChoice| all.iter().filter(|(_, other, _)| is_same_zone(other, zone)).count();
+            let Some((_, zone, _)) = all.iter().max_by_key(|(_, zone, _)| beside(zone)) else {
+                continue;
+            };
+            let on_one_clock = all.iter().filter(|(_, other, _)| is_same_zone(other, zone));
+            let windows: Vec<(&Rule, &Schedule)> = on_one_clock.map(|(rule, _, schedule)| (*rule, *schedule)).collect();
             let schedules: Vec<&Schedule> = windows.iter().map(|(_, schedule)| *schedule).collect();
             let ids: Vec<&Name> = windows.iter().map(|(rule, _)| &rule.id).collect();
             if schedules.len() > 1 && !Schedule::ever_open_together(&schedules) && !said.contains(&ids) {
@@ -198,37 +206,53 @@ fn windows_that_never_open_together(policy: &Policy, places: &Places, findings: 
 /// The ledger is exact for 400 days, and opens and clicks are kept that long.
 fn looks_too_far_back(rule: &Rule, places: &Places, findings: &mut Findings) {
     let days = |ms: i64| ms / DAY_MS;
-    match &rule.kind {
-        RuleKind::Cap(cap) => {
-            let length_ms = match &cap.window.shape {
-                Shape::Rolling(span) | Shape::Tumbling { span, .. } => most_ms(*span),
-                Shape::CalendarDays(days) | Shape::TumblingDays { days, .. } => i64::from(*days) * DAY_MS,
-                // `ever` says itself that it reaches as far as the history.
-                Shape::Calendar(_) | Shape::Ever => 0,
-            };
-            if length_ms > EXACT_AGE_MS {
-                let message = format!(
-                    "the window of `{}` is longer than the history that is always whole",
-                    rule.id
-                );
-                let label = format!(
-                    "{} days are; of a customer with very many contacts, older ones may be gone, and then the rule blocks",
-                    days(EXACT_AGE_MS)
-                );
-                warn(findings, "beyond-history", places.of_rule(rule), message, &label);
-            }
+    if looks_back_ms(&rule.kind) > EXACT_AGE_MS {
+        let message = format!(
+            "the window of `{}` is longer than the history that is always whole",
+            rule.id
+        );
+        let label = format!(
+            "{} days are; of a customer with very many contacts, older ones may be gone, and then the rule blocks",
+            days(EXACT_AGE_MS)
+        );
+        warn(findings, "beyond-history", places.of_rule(rule), message, &label);
+    }
+    if let RuleKind::CoolOff(cool_off) = &rule.kind {
+        let forgotten = |trigger: &Trigger| matches!(trigger, Trigger::Event(EventKind::Opened | EventKind::Clicked));
+        let within_ms = cool_off.within.map_or(0, most_ms);
+        if cool_off.after.iter().any(forgotten) && within_ms > EVENT_AGE_MS {
+            let message = format!("`{}` looks further back than opens and clicks are kept", rule.id);
+            let label = format!("they are kept for {} days", days(EVENT_AGE_MS));
+            warn(findings, "beyond-history", places.of_rule(rule), message, &label);
         }
-        RuleKind::CoolOff(cool_off) => {
-            let forgotten =
-                |trigger: &Trigger| matches!(trigger, Trigger::Event(EventKind::Opened | EventKind::Clicked));
-            let within_ms = cool_off.within.map_or(0, most_ms);
-            if cool_off.after.iter().any(forgotten) && within_ms > EVENT_AGE_MS {
-                let message = format!("`{}` looks further back than opens and clicks are kept", rule.id);
-                let label = format!("they are kept for {} days", days(EVENT_AGE_MS));
-                warn(findings, "beyond-history", places.of_rule(rule), message, &label);
-            }
-        }
-        _ => {}
+    }
+}
+
+/// How old the contacts may be that a rule counts.
+fn looks_back_ms(kind: &RuleKind) -> i64 {
+    let of_window = |window: &Window| match &window.shape {
+        Shape::Rolling(span) | Shape::Tumbling { span, .. } => most_ms(*span),
+        Shape::CalendarDays(days) | Shape::TumblingDays { days, .. } => i64::from(*days) * DAY_MS,
+        // `ever` says itself that it reaches as far as the history.
+        Shape::Calendar(_) | Shape::Ever => 0,
+    };
+    match kind {
+        RuleKind::Cap(cap) => of_window(&cap.window),
+        RuleKind::Spend(spend) => of_window(&spend.window),
+        RuleKind::Pressure(pressure) => match &pressure.memory {
+            Memory::Window(window) => of_window(window),
+            Memory::HalfLife { .. } => 0,
+        },
+        RuleKind::Gap(gap) => most_ms(gap.length),
+        RuleKind::Redundant(redundant) => most_ms(redundant.within),
+        RuleKind::Sequence(sequence) => most_ms(sequence.within),
+        // A capacity counts by itself, the others count events, or have no window.
+        RuleKind::Holdout(_)
+        | RuleKind::CoolOff(_)
+        | RuleKind::BackOff(_)
+        | RuleKind::Mix(_)
+        | RuleKind::SendWindow(_)
+        | RuleKind::Capacity(_) => 0,
     }
 }
 

@@ -4,6 +4,7 @@ use super::compare::{Ended, Mismatch, of_step, told};
 use super::script::{Act, PastContact, Step, Test};
 use super::stage::{Decided, MAX_INTENT_BYTES, Scene, Stage};
 use super::words::text_of;
+use super::working::mark_reserved;
 use crate::customer::{Contact, ContactState, endpoint_hash, id_hash};
 use crate::message::{Name, decode_event, decode_intent};
 use crate::policy::file::{Document, Span};
@@ -193,7 +194,13 @@ impl Player<'_> {
         self.note_woken(scene);
         let policy = self.stage.as_ref().map(|stage| stage.policy().clone());
         let working = || match (&policy, &before, &intent) {
-            (Some(policy), Some(before), Some(intent)) => judge::explain(policy, before, intent, now_ms, &capacity),
+            (Some(policy), Some(before), Some(intent)) => {
+                let mut workings = judge::explain(policy, before, intent, now_ms, &capacity);
+                if let Ended::Decided(decided) = &ended {
+                    mark_reserved(&mut workings, &decided.blocked_by);
+                }
+                workings
+            }
             _ => Vec::new(),
         };
         self.compare(index, Some(&ended), working, None);

@@ -70,6 +70,7 @@ pub struct Blocked {
     pub rule: Option<String>,
     pub reason: String,
     pub channel: String,
+    pub free_at: Option<String>,
     #[serde(default)]
     pub shadow: bool,
 }

@@ -1,5 +1,7 @@
 //! The runner on timelines whose outcome is known, and on tests that are wrong.
 
+mod working;
+
 use super::report;
 use super::{Played, play, read_tests};
 use crate::policy::file::{Document, Findings};
@@ -246,41 +248,6 @@ fn a_name_of_a_test_does_not_command_the_terminal() {
     );
     assert!(text.contains("FAIL  red  [31m ("), "{text:?}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
-}
-
-#[test]
-fn a_wrong_expectation_shows_what_came_and_every_rules_working() {
-    let text = fails(
-        POLICY,
-        r#"
-tests:
-  - name: this one is wrong
-    customer: { timezone: Europe/Lisbon }
-    timeline:
-      - { at: 2026-03-28T09:00:00Z, contact: { channel: email, division: cards } }
-      - at: 2026-03-28T20:30:00Z
-        intent: { channel: email, division: loans }
-        expect: { verdict: approved, channel: push, reason: approved, rule: week, blocked-by: [week], next-eligible: null, wake: 2026-03-29T00:00:00Z }
-"#,
-    );
-    for expected in [
-        "FAIL  this one is wrong (tests.yaml:3)",
-        "tests.yaml:9:17: the intent `intent-2` at 2026-03-28T20:30:00.000Z",
-        " verdict        approved  deferred",
-        " channel        push      email",
-        " reason         approved  cap",
-        " rule           week      email-day",
-        " blocked-by     [week]    [email-day, trial (shadow)]",
-        " next-eligible  null      2026-03-29T00:00:00.000Z",
-        "every rule's working (times in Europe/Lisbon)",
-        " email    email-day  cap               BLOCKS                  1 of 1  2026-03-28 00:00 +00:00 – 2026-03-29 00:00 +00:00  2026-03-29 00:00 +00:00",
-        " email    week       cap               passes                  1 of 2",
-        " email    nights     quiet_hours       governs other messages",
-        "1 test, 0 passed, 1 failed",
-    ] {
-        assert!(text.contains(expected), "expected {expected}\n{text}");
-    }
-    assert!(!text.contains(" wake "), "what is right is not listed\n{text}");
 }
 
 #[test]

@@ -130,8 +130,9 @@ pub fn message(node: &Node, what: &str, table: Table, more: &[&str], findings: &
                 None => complete = false,
                 Some(value) => {
                     if message.insert((*known).to_owned(), value).is_some() {
-                        let message = format!("`{known}` is written twice");
-                        findings.error("repeated-key", entry.key_span, message, "the second one");
+                        let first = entries.iter().find(|other| snake(&other.key) == *known);
+                        let first = first.map_or(entry.key_span, |first| first.key_span);
+                        findings.twice("repeated-key", &format!("`{known}`"), first, entry.key_span);
                         complete = false;
                     }
                 }

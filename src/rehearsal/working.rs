@@ -1,6 +1,6 @@
 //! The working of every rule as a table, and a verdict as a sentence that can be read to a customer.
 
-use super::stage::Decided;
+use super::stage::{Blocked, Decided};
 use super::words::{instant_of, text_of};
 use crate::policy::judge::{Bearing, Working};
 use crate::policy::judgement::Reason;
@@ -31,6 +31,24 @@ pub fn table(workings: &[Working], zone_name: Option<&str>) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// Marks the rules that have room, but whose room is kept for a message above this one: the rules alone cannot tell, the
+/// decision record does.
+pub fn mark_reserved(workings: &mut [Working], blocked_by: &[Blocked]) {
+    for block in blocked_by
+        .iter()
+        .filter(|block| block.reason == Reason::Arbitration.as_str())
+    {
+        let same = |working: &&mut Working| {
+            working.rule.as_deref() == block.rule.as_deref() && *working.channel == *block.channel
+        };
+        if let Some(working) = workings.iter_mut().find(same) {
+            working.reason = Reason::Arbitration;
+            working.bearing = Bearing::Blocks;
+            working.free_at_ms = block.free_at.as_deref().and_then(instant_of);
+        }
+    }
+}
+
 /// The same for programs.
 pub fn as_json(workings: &[Working]) -> serde_json::Value {
     let rows = workings.iter().map(|working| {
@@ -58,6 +76,7 @@ pub fn as_json(workings: &[Working]) -> serde_json::Value {
 fn answer(working: &Working) -> String {
     let mut text = match &working.bearing {
         Bearing::Passes => "passes".to_owned(),
+        Bearing::Blocks if working.reason == Reason::Arbitration => "BLOCKS: what is left is kept".to_owned(),
         Bearing::Blocks => "BLOCKS".to_owned(),
         Bearing::NotObeyed => "not obeyed by the class".to_owned(),
         Bearing::NotSelected => "governs other messages".to_owned(),

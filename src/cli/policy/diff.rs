@@ -12,9 +12,9 @@ use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct DiffArguments {
-    /// The policy as it is
+    /// The policy as it is; `-`: from standard input
     old: PathBuf,
-    /// The policy as it is to be
+    /// The policy as it is to be; `-`: from standard input
     new: PathBuf,
     /// How changes are written
     #[arg(long, value_enum, default_value_t = Format::Text)]

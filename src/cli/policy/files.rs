@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// How long a pipe may say nothing, altogether, before it is given up.
 const LONGEST_SILENCE: Duration = Duration::from_millis(800);
+/// The name of a policy that comes through the standard input.
+const STANDARD_INPUT: &str = "-";
 const BETWEEN_READS: Duration = Duration::from_millis(5);
 
 /// Files as they were when they were read; none: it could not be read.
@@ -40,16 +42,23 @@ impl Files {
     }
 }
 
-/// Reads a policy and what it includes. The files that were read are answered in any case, so that they can be watched.
+/// Reads a policy (`-`: from the standard input) and what it includes. The files that were read are answered in any case, so that they can be watched.
 ///
 /// # Errors
 /// Outside: the first file cannot be read. Inside: everything that is wrong with the files as files.
 pub fn read_document(file: &Path) -> (Files, std::io::Result<Result<Document, Box<Diagnostics>>>) {
-    let bytes = match read_bounded(file) {
+    let is_input = file.as_os_str() == STANDARD_INPUT;
+    let read = if is_input { read_input() } else { read_bounded(file) };
+    let bytes = match read {
         Ok(bytes) => bytes,
         Err(error) => return (Files(vec![(file.to_owned(), None)]), Err(error)),
     };
-    let mut files = vec![(file.to_owned(), Some(bytes.clone()))];
+    // What came through a pipe comes once: there is nothing to watch.
+    let mut files = if is_input {
+        Vec::new()
+    } else {
+        vec![(file.to_owned(), Some(bytes.clone()))]
+    };
     let read: ReadFile = &mut |name: &str| {
         let path = PathBuf::from(name);
         let bytes = read_bounded(&path);
@@ -58,6 +67,14 @@ pub fn read_document(file: &Path) -> (Files, std::io::Result<Result<Document, Bo
     };
     let document = Document::read(&file.display().to_string(), &bytes, read);
     (Files(files), Ok(document))
+}
+
+/// Waits for whoever writes into the pipe: `git show` may take its time.
+fn read_input() -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let input = std::io::stdin().lock();
+    input.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// One byte more than is allowed is enough to refuse a file, however long it is. A pipe is read while somebody writes to it, and

@@ -38,7 +38,7 @@ enum PolicyCommand {
     Explain(explain::ExplainArguments),
     /// What changed in meaning between two policies, for a review
     #[command(after_help = "Examples:\n  forbear policy diff policy.yaml proposed.yaml\n  \
-                            git show main:policy.yaml > old.yaml && forbear policy diff old.yaml policy.yaml --format json")]
+                            git show main:policy.yaml | forbear policy diff - policy.yaml")]
     Diff(diff::DiffArguments),
     /// The JSON Schema of the policy file, for editors
     #[command(

@@ -63,6 +63,13 @@ fn trigger(node: &Node, context: &mut Context<'_>) -> Option<Trigger> {
         fields.close(&mut context.findings);
         return scalar::positive_span(silence?, "`no-response`", &mut context.findings).map(Trigger::NoResponse);
     }
+    if node.text() == Some("no-response") {
+        let label = "expected how long, as in `{ no-response: 3d }`";
+        context
+            .findings
+            .error("cool-off", node.span, "`no-response` has a length", label);
+        return None;
+    }
     let kind = scalar::word(node, "event", EVENTS, &mut context.findings)?;
     if !remembered_as_event(kind) {
         context.findings.error(

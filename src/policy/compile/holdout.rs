@@ -2,7 +2,7 @@
 
 use super::Context;
 use crate::message::Name;
-use crate::policy::file::{Diagnostic, Entry, Fields, Node, Value, fields, scalar};
+use crate::policy::file::{Diagnostic, Entry, Fields, Node, Span, Value, fields, scalar};
 use crate::policy::rules::holdout::WHOLE;
 use crate::policy::rules::{Experiment, Holdout};
 
@@ -33,19 +33,15 @@ pub(super) fn experiments(node: &Node, context: &mut Context<'_>) -> Vec<Experim
             &[]
         }
     };
-    let mut experiments: Vec<Experiment> = Vec::new();
-    for item in items {
-        if let Some(experiment) = experiment(item, &experiments, context) {
-            experiments.push(experiment);
-        }
-    }
-    experiments
+    let mut seen = Vec::new();
+    let experiments = items.iter().filter_map(|item| experiment(item, &mut seen, context));
+    experiments.collect()
 }
 
-fn experiment(node: &Node, earlier: &[Experiment], context: &mut Context<'_>) -> Option<Experiment> {
+fn experiment<'n>(node: &'n Node, seen: &mut Vec<(&'n str, Span)>, context: &mut Context<'_>) -> Option<Experiment> {
     let mut fields = Fields::open(node, "an experiment", &mut context.findings)?;
     let id = fields.require("id", &mut context.findings);
-    let id = id.and_then(|node| id_of(node, earlier, context));
+    let id = id.and_then(|node| id_of(node, seen, context));
     let findings = &mut context.findings;
     let salt = fields.require("salt", findings);
     let salt = salt.and_then(|node| scalar::text(node, "`salt`", findings));
@@ -58,21 +54,24 @@ fn experiment(node: &Node, earlier: &[Experiment], context: &mut Context<'_>) ->
     })
 }
 
-fn id_of(node: &Node, earlier: &[Experiment], context: &mut Context<'_>) -> Option<Name> {
+fn id_of<'n>(node: &'n Node, seen: &mut Vec<(&'n str, Span)>, context: &mut Context<'_>) -> Option<Name> {
     let id = scalar::text(node, "the id of an experiment", &mut context.findings)?;
     if !scalar::check_name(id, "the id of an experiment", "-", node.span, &mut context.findings) {
         return None;
     }
-    let message = if earlier.iter().any(|other| *other.id == *id) {
-        format!("the experiment `{id}` is written twice")
-    } else if context.rules.contains(&id) {
-        format!("the experiment `{id}` is called like a rule")
-    } else {
-        return Some(id.into());
-    };
-    let label = "the groups of a decision record could not tell them apart";
-    context.findings.error("repeated-id", node.span, message, label);
-    None
+    if let Some((_, first)) = seen.iter().find(|(other, _)| *other == id) {
+        let what = format!("the experiment `{id}`");
+        context.findings.twice("repeated-id", &what, *first, node.span);
+        return None;
+    }
+    seen.push((id, node.span));
+    if context.rules.contains(&id) {
+        let message = format!("the experiment `{id}` is called like a rule");
+        let label = "the groups of a decision record could not tell them apart";
+        context.findings.error("repeated-id", node.span, message, label);
+        return None;
+    }
+    Some(id.into())
 }
 
 /// The shares of the arms. Together they are at most everybody.

@@ -107,6 +107,12 @@ fn number_of_contacts(node: &Node, text: &str, context: &mut Context<'_>) -> Opt
         context.findings.push(diagnostic.suggest(Some(near)));
         return None;
     }
+    if text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
+        let message = format!("`limit` cannot be `{}`", shortened(text));
+        let label = "expected a whole number such as `4`, `unlimited`, or a formula over `customer.…`";
+        context.findings.error("value", node.span, message, label);
+        return None;
+    }
     let (expression, constant) = context.expression(node)?;
     match constant {
         Some(number) if !(0..=LARGEST_LIMIT).contains(&number) => {

@@ -10,15 +10,24 @@ pub(super) fn mix(node: &Node, context: &mut Context<'_>) -> Option<Mix> {
     let of = fields.require("of", &mut context.findings);
     let of = of.and_then(|node| selector::selector(node, context));
     let at_most = fields.require("at-most", &mut context.findings);
+    let place = at_most.map_or(node.span, |node| node.span);
     let at_most = at_most.and_then(|node| scalar::percent(node, "`at-most`", &mut context.findings));
     let last = fields.require("last", &mut context.findings);
     let last = last.and_then(|node| scalar::integer(node, "`last`", 2..=1_000, &mut context.findings));
     fields.close(&mut context.findings);
-    Some(Mix {
+    let mix = Mix {
         of: of?,
         at_most: at_most?,
         last: usize::try_from(last?).ok()?,
-    })
+    };
+    if mix.most() == 0 {
+        let message = format!("this share of {} messages is less than one", mix.last);
+        let label = "it blocks all that is `of` the kind; a share is written in percent, such as `70%`";
+        context
+            .findings
+            .push(Diagnostic::warning("limit-zero", place, message, label));
+    }
+    Some(mix)
 }
 
 /// Warns about a mix that nothing else can get into: when it is full, it stays as it is.

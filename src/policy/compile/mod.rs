@@ -93,7 +93,7 @@ impl Policy {
         top::reviews(&document.reviews, &mut context);
         let has_errors = context.findings.has_errors();
         if let Some(policy) = policy.as_ref().filter(|_| !has_errors) {
-            lint(policy, &document.root, &mut context.findings);
+            lint(policy, &document.root, today_ms, &mut context.findings);
         }
         let diagnostics = context.findings.into_diagnostics(&document.sources);
         match policy {
@@ -111,7 +111,10 @@ impl Context<'_> {
         match compiled {
             Ok((condition, constant)) => {
                 if let Some(constant) = constant {
-                    let message = format!("this condition is always {constant}");
+                    let message = match constant {
+                        true => "this condition is always true",
+                        false => "this condition is never true",
+                    };
                     let label = "whatever the intent and the customer are";
                     self.findings
                         .push(Diagnostic::warning("constant-condition", node.span, message, label));

@@ -12,7 +12,7 @@ use crate::policy::model::{OnHit, Rule};
 use crate::policy::rules::{Gap, RuleKind};
 use crate::policy::selector::Selector;
 use crate::policy::window::{Polarity, ZoneChoice};
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// `on-hit: suppress`.
 pub(super) const SUPPRESS: OnHit = OnHit {
@@ -69,7 +69,7 @@ pub(super) fn rules(node: &Node, defaults: &Defaults<'_>, context: &mut Context<
         }
         return Vec::new();
     };
-    let mut seen = HashSet::new();
+    let mut seen = HashMap::new();
     let placed = items
         .iter()
         .filter_map(|item| Some((rule(item, defaults, &mut seen, context)?, item.span)));
@@ -81,7 +81,7 @@ pub(super) fn rules(node: &Node, defaults: &Defaults<'_>, context: &mut Context<
 fn rule<'n>(
     node: &'n Node,
     defaults: &Defaults<'_>,
-    seen: &mut HashSet<&'n str>,
+    seen: &mut HashMap<&'n str, Place>,
     context: &mut Context<'_>,
 ) -> Option<Rule> {
     let mut fields = Fields::open(node, "a rule", &mut context.findings)?;
@@ -148,7 +148,7 @@ fn rule<'n>(
     })
 }
 
-fn id<'n>(node: &'n Node, seen: &mut HashSet<&'n str>, context: &mut Context<'_>) -> Option<Name> {
+fn id<'n>(node: &'n Node, seen: &mut HashMap<&'n str, Place>, context: &mut Context<'_>) -> Option<Name> {
     let id = scalar::text(node, "the id of a rule", &mut context.findings)?;
     let findings = &mut context.findings;
     if !scalar::check_name(id, "the id of a rule", "-", node.span, findings) {
@@ -163,15 +163,11 @@ fn id<'n>(node: &'n Node, seen: &mut HashSet<&'n str>, context: &mut Context<'_>
         findings.error("name", node.span, format!("a rule cannot be called `{id}`"), label);
         return None;
     }
-    if !seen.insert(id) {
-        findings.error(
-            "repeated-id",
-            node.span,
-            format!("the rule `{id}` is written twice"),
-            "the second one",
-        );
+    if let Some(first) = seen.get(id) {
+        findings.twice("repeated-id", &format!("the rule `{id}`"), *first, node.span);
         return None;
     }
+    seen.insert(id, node.span);
     Some(id.into())
 }
 

@@ -299,19 +299,21 @@ fn stops(node: Option<&Node>, context: &mut Context<'_>) -> Vec<Stop> {
 
 fn exceptions(node: Option<&Node>, context: &mut Context<'_>) -> Vec<Exception> {
     let mut exceptions: Vec<Exception> = Vec::new();
+    let mut seen = Vec::new();
     for item in list(node, "`exceptions`", context) {
         let Some(mut fields) = Fields::open(item, "an exception", &mut context.findings) else {
             continue;
         };
         let id_node = fields.require("id", &mut context.findings);
         let id = id_node.and_then(|node| scalar::text(node, "`id`", &mut context.findings));
-        if let (Some(id), Some(node)) = (id, id_node)
-            && exceptions.iter().any(|other| &*other.id == id)
-        {
-            let message = format!("the exception `{id}` is written twice");
-            context
-                .findings
-                .error("repeated-id", node.span, message, "the second one");
+        if let (Some(id), Some(node)) = (id, id_node) {
+            match seen.iter().find(|(other, _)| *other == id) {
+                Some((_, first)) => {
+                    let what = format!("the exception `{id}`");
+                    context.findings.twice("repeated-id", &what, *first, node.span);
+                }
+                None => seen.push((id, node.span)),
+            }
         }
         let governs = fields
             .require("for", &mut context.findings)

@@ -82,7 +82,11 @@ fn shape(node: &Node, context: &mut Context<'_>) -> Option<Shape> {
     }
     if !text.starts_with(|first: char| first.is_ascii_digit()) {
         let known: Vec<&str> = PERIODS.iter().map(|(name, _)| *name).chain(["ever"]).collect();
-        let near = nearest(text, known.iter().copied());
+        let period = known
+            .iter()
+            .copied()
+            .find(|known| known.strip_prefix("calendar-") == Some(text));
+        let near = period.or_else(|| nearest(text, known.iter().copied()));
         let label = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!(
@@ -92,6 +96,16 @@ fn shape(node: &Node, context: &mut Context<'_>) -> Option<Shape> {
         };
         let message = format!("unknown window `{}`", shortened(text));
         findings.push(Diagnostic::error("window", node.span, message, label).suggest(near));
+        return None;
+    }
+    // `7 calendar days`
+    if let Some((number, rest)) = text.split_once(' ')
+        && rest.starts_with("calendar")
+    {
+        let message = format!("unknown window `{}`", shortened(text));
+        let meant = format!("{number} calendar-days");
+        let label = format!("did you mean `{meant}`?");
+        findings.push(Diagnostic::error("window", node.span, message, label).suggest(Some(meant)));
         return None;
     }
     scalar::positive_span(node, "a window", findings).map(Shape::Rolling)

@@ -2,6 +2,7 @@
 //!
 //! A text is short and not deep, so that no parser can be made to work long or to exhaust the stack.
 
+use super::constant::always;
 use super::lower::{Lowering, Wanted};
 use super::program::{Computed, Node, Scope};
 use super::{Condition, ConditionError, Expression, Reads, Score};
@@ -34,10 +35,10 @@ pub struct Problem {
 }
 
 impl Condition {
-    /// A condition from its text; beside it, its value if it does not depend on anything.
+    /// A condition from its text; beside it, its value if that is always the same (a failure counts as false).
     pub fn compile(text: &str, vocabulary: Vocabulary<'_>) -> Result<(Self, Option<bool>), Vec<Problem>> {
         let (node, reads) = checked(text, vocabulary, Wanted::Truth)?;
-        let constant = node.truth(&Scope::new(None)).ok();
+        let constant = always(&node, text, vocabulary);
         let condition = Self::reading(text, reads, move |facts| node.truth(&Scope::new(Some(facts))));
         Ok((condition, constant))
     }
@@ -172,7 +173,21 @@ fn in_words(message: &str) -> String {
     ]
     .into_iter()
     .find_map(quoted);
+    let operator = |word: &str| match word.to_ascii_lowercase().as_str() {
+        "and" => Some("&&"),
+        "or" => Some("||"),
+        "not" => Some("!"),
+        "is" | "equals" => Some("=="),
+        _ => None,
+    };
     match found {
+        Some(found) if operator(found.trim()).is_some() => {
+            format!(
+                "`{}` is written `{}`",
+                found.trim(),
+                operator(found.trim()).unwrap_or_default()
+            )
+        }
         Some(found) => format!("`{}` has no meaning here", shortened(found.trim())),
         None => "it does not follow the grammar of CEL".to_owned(),
     }

@@ -2,6 +2,7 @@
 //! compiled by the front end of the policy file.
 
 pub mod compile;
+mod constant;
 mod lower;
 mod program;
 

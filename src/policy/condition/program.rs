@@ -343,7 +343,7 @@ impl Read {
 }
 
 impl Relation {
-    fn holds(self, ordering: Ordering) -> bool {
+    pub(super) fn holds(self, ordering: Ordering) -> bool {
         match self {
             Self::Less => ordering.is_lt(),
             Self::LessOrEqual => ordering.is_le(),
@@ -402,7 +402,7 @@ fn decide(
     }
 }
 
-fn equal(left: Computed<'_>, right: Computed<'_>) -> bool {
+pub(super) fn equal(left: Computed<'_>, right: Computed<'_>) -> bool {
     match (left, right) {
         (Computed::Truth(left), Computed::Truth(right)) => left == right,
         (Computed::Text(left), Computed::Text(right)) => left == right,
@@ -414,7 +414,7 @@ fn equal(left: Computed<'_>, right: Computed<'_>) -> bool {
 }
 
 /// What is not a number has no order: that is a failure, as in the reference interpreter, not a silent `false`.
-fn compare(left: Computed<'_>, right: Computed<'_>) -> Result<Ordering, ConditionError> {
+pub(super) fn compare(left: Computed<'_>, right: Computed<'_>) -> Result<Ordering, ConditionError> {
     match (left, right) {
         (Computed::Text(left), Computed::Text(right)) => Ok(left.cmp(right)),
         (Computed::Int(_) | Computed::Double(_), Computed::Int(_) | Computed::Double(_)) => {

@@ -13,6 +13,7 @@ rules:
   - { id: trial, shadow: true, cap: { limit: 1, window: calendar-day } }
   - { id: gone, gap: 1h, for: { class: marketing } }
   - { id: open, send-window: { open: [ { days: mon-fri, from: \"08:00\", to: \"21:00\" } ] }, for: { channel: [email, sms] } }
+exceptions: [ { id: recall, for: { campaign: recall }, rules: [week, spacing], until: 2026-12-31, owner: o, why: w } ]
 calendars: { x: [2026-12-25] }
 ";
 
@@ -93,12 +94,62 @@ fn every_change_says_what_it_does() {
         (
             "obeys: all",
             "obeys: [cap, gap]",
-            "classes\n  ~ marketing: obeys changed: all → [cap, gap]\n",
+            "classes\n  ~ marketing: obeys narrowed: all → [cap, gap]  (looser)\n",
         ),
         (
             "to: \"21:00\"",
             "to: \"20:00\"",
-            "  ~ open: send-window.open changed: [{ days: mon-fri, from: \"08:00\", to: \"21:00\" }] → [{ days: mon-fri, from: \"08:00\", to: \"20:00\" }]\n",
+            "  ~ open: send-window.open narrowed: [{ days: mon-fri, from: \"08:00\", to: \"21:00\" }] → [{ days: mon-fri, from: \"08:00\", to: \"20:00\" }]  (stricter)\n",
+        ),
+        (
+            "days: mon-fri",
+            "days: mon-sat",
+            "  ~ open: send-window.open widened: [{ days: mon-fri, from: \"08:00\", to: \"21:00\" }] → [{ days: mon-sat, from: \"08:00\", to: \"21:00\" }]  (looser)\n",
+        ),
+        (
+            "from: \"08:00\", to: \"21:00\"",
+            "from: \"09:00\", to: \"22:00\"",
+            "  ~ open: send-window.open changed: [{ days: mon-fri, from: \"08:00\", to: \"21:00\" }] → [{ days: mon-fri, from: \"09:00\", to: \"22:00\" }]\n",
+        ),
+        (
+            "to: \"21:00\" } ]",
+            "to: \"21:00\" } ], closed-on: x",
+            "  + open: send-window.closed-on x  (stricter)\n",
+        ),
+        (
+            "obeys: [cap, gap]",
+            "obeys: [cap, gap, mix]",
+            "  ~ other: obeys widened: [cap, gap] → [cap, gap, mix]  (stricter)\n",
+        ),
+        (
+            "obeys: [cap, gap]",
+            "obeys: [cap, spacing]",
+            "  ~ other: obeys narrowed: [cap, gap] → [cap, spacing]  (looser)\n",
+        ),
+        (
+            "until: 2026-12-31",
+            "until: 2027-01-31",
+            "exceptions\n  ~ recall: until longer: 2026-12-31 → 2027-01-31  (looser)\n",
+        ),
+        (
+            "rules: [week, spacing]",
+            "rules: [week]",
+            "exceptions\n  ~ recall: rules narrowed: [week, spacing] → [week]  (stricter)\n",
+        ),
+        (
+            "for: { campaign: recall }",
+            "for: { campaign: [recall, news] }",
+            "exceptions\n  ~ recall: for.campaign widened: recall → [recall, news]  (looser)\n",
+        ),
+        (
+            "gap: 4h }",
+            "gap: 4h, counts: { channel: email } }",
+            "  ~ spacing: counts narrowed: nothing → { channel: email }  (looser)\n",
+        ),
+        (
+            "gap: 4h }",
+            "gap: 4h, per: [division] }",
+            "  + spacing: per [division]  (looser)\n",
         ),
         (
             "timezone: UTC",
@@ -113,7 +164,7 @@ fn every_change_says_what_it_does() {
         (
             "[2026-12-25]",
             "[2026-12-25, 2026-12-26]",
-            "calendars\n  ~ x changed: [2026-12-25] → [2026-12-25, 2026-12-26]\n",
+            "calendars\n  ~ x widened: [2026-12-25] → [2026-12-25, 2026-12-26]  (stricter)\n",
         ),
     ] {
         let new = OLD.replacen(from, to, 1);

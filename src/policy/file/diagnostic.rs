@@ -38,6 +38,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// What to write in place of the marked text.
     pub suggestion: Option<String>,
+    /// Of something that is written twice: where the first one stands. Its line is told beside the marked text.
+    pub first: Option<Span>,
 }
 
 /// The findings about a policy, with the texts that they point into.
@@ -80,6 +82,7 @@ impl Diagnostic {
             label: label.into(),
             help: None,
             suggestion: None,
+            first: None,
         }
     }
 
@@ -94,6 +97,12 @@ impl Diagnostic {
     /// With advice.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// With the place of the first of two.
+    pub fn first(mut self, first: Span) -> Self {
+        self.first = Some(first);
         self
     }
 
@@ -122,6 +131,11 @@ impl Findings {
         self.push(Diagnostic::error(code, span, message, label));
     }
 
+    /// Adds "such-and-such is written twice", at the second one.
+    pub fn twice(&mut self, code: &'static str, what: &str, first: Span, second: Span) {
+        self.push(Diagnostic::error(code, second, format!("{what} is written twice"), "the second one").first(first));
+    }
+
     /// Adds "unknown such-and-such", with the nearest of the known names.
     pub fn unknown<'k>(&mut self, what: &str, name: &str, span: Span, known: impl IntoIterator<Item = &'k str>) {
         if self.is_full() {
@@ -135,6 +149,15 @@ impl Findings {
         };
         let message = format!("unknown {what} `{}`", shortened(name));
         self.push(Diagnostic::error("unknown-name", span, message, label).suggest(nearest));
+    }
+
+    /// Takes an error back that another one explains.
+    pub fn withdraw(&mut self, code: &str, span: Span, message: &str) {
+        let same = |item: &Diagnostic| item.code == code && item.span == span && item.message == message;
+        if let Some(index) = self.items.iter().rposition(same) {
+            self.items.remove(index);
+            self.errors -= 1;
+        }
     }
 
     /// Whether further findings are only counted, so that no work is due for their words.
@@ -151,6 +174,7 @@ impl Findings {
     pub(super) fn append(&mut self, other: Findings, base: usize) {
         for mut item in other.items {
             item.span = item.span.moved(base);
+            item.first = item.first.map(|first| first.moved(base));
             self.push(item);
         }
         self.left_out += other.left_out;
@@ -159,6 +183,17 @@ impl Findings {
 
     /// The findings in the order of the files, with the texts that they point into.
     pub fn into_diagnostics(mut self, sources: &Sources) -> Diagnostics {
+        for item in &mut self.items {
+            if let Some(first) = item.first {
+                let (there, here) = (sources.place(first.start), sources.place(item.span.start));
+                let file = if there.file == here.file {
+                    String::new()
+                } else {
+                    format!(" of {}", there.file)
+                };
+                item.label = format!("{}; the first is in line {}{file}", item.label, there.line);
+            }
+        }
         self.items
             .sort_by_key(|item| (item.span.start, item.span.end, item.severity));
         Diagnostics {
@@ -227,7 +262,7 @@ pub fn expected(declared: &[&str]) -> String {
 
 /// `a`, `b` or `c`; a long list is cut.
 pub fn one_of(known: &[&str]) -> String {
-    const SHOWN: usize = 12;
+    const SHOWN: usize = 14;
     match known {
         [] => "nothing here".to_owned(),
         [only] => format!("`{only}`"),

@@ -2,6 +2,7 @@
 //! the nearest of them, so that a reader and its list of keys cannot drift apart.
 
 use super::diagnostic::{Diagnostic, Findings, Span, nearest, one_of, shortened};
+use super::hints;
 use super::tree::{Entry, Node, Value};
 
 /// A map that is being read.
@@ -22,7 +23,7 @@ impl<'n> Fields<'n> {
             Value::Map(entries) => entries,
             _ => {
                 let message = format!("{what} is a map, not {}", node.described());
-                findings.error("type", node.span, message, "expected `{ key: value, … }`");
+                findings.error("type", node.span, message, format!("expected {}", hints::example(what)));
                 return None;
             }
         };
@@ -58,10 +59,18 @@ impl<'n> Fields<'n> {
     pub fn require(&mut self, key: &'static str, findings: &mut Findings) -> Option<&'n Node> {
         let found = self.take(key);
         if found.is_none() {
-            let message = format!("{} needs `{key}`", self.what);
-            findings.error("missing-key", self.head(), message, format!("`{key}` is missing"));
+            findings.error(
+                "missing-key",
+                self.head(),
+                self.needs(key),
+                format!("`{key}` is missing"),
+            );
         }
         found
+    }
+
+    fn needs(&self, key: &str) -> String {
+        format!("{} needs `{key}`", self.what)
     }
 
     /// Where the map begins: enough to find it, without marking all of it.
@@ -73,6 +82,12 @@ impl<'n> Fields<'n> {
     pub fn close(self, findings: &mut Findings) {
         #[cfg(test)]
         asked::note(self.what, &self.asked);
+        let mut known: Vec<&str> = Vec::new();
+        for key in &self.asked {
+            if !known.contains(key) {
+                known.push(key);
+            }
+        }
         for entry in self
             .entries
             .iter()
@@ -83,11 +98,22 @@ impl<'n> Fields<'n> {
                 findings.error("unknown-key", entry.key_span, "", "");
                 continue;
             }
-            let near = nearest(&entry.key, self.asked.iter().copied());
+            // `limit:4` is one word to YAML.
+            let (name, rest) = entry.key.split_once(':').unwrap_or((&entry.key, ""));
+            let name = name.trim();
+            let elsewhere = hints::misplaced(self.what, name);
+            let near = nearest(name, self.asked.iter().copied()).filter(|_| elsewhere.is_none());
             let label = match near {
+                _ if elsewhere.is_some() => elsewhere.unwrap_or_default(),
+                Some(near) if !rest.is_empty() => format!("write `{near}: {rest}`, with a space after the colon"),
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("expected {}", one_of(&self.asked)),
+                None => format!("expected {}", one_of(&known)),
             };
+            // What is written wrong is not missing as well.
+            if let Some(near) = near {
+                findings.withdraw("missing-key", self.head(), &self.needs(near));
+            }
+            let near = near.filter(|_| rest.is_empty());
             let message = format!("unknown key `{}` in {}", shortened(&entry.key), self.what);
             let diagnostic = Diagnostic::error("unknown-key", entry.key_span, message, label);
             findings.push(diagnostic.suggest(near));

@@ -8,9 +8,11 @@ pub mod diagnostic;
 pub mod document;
 pub mod emit;
 pub mod fields;
+mod hints;
 pub mod render;
 pub mod scalar;
 pub mod sources;
+mod syntax;
 pub mod tree;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Findings, Severity, Span};

@@ -37,7 +37,10 @@ const WEEKDAYS_LONG: [&str; 7] = [
 /// The text of a scalar.
 pub fn text<'n>(node: &'n Node, what: &str, findings: &mut Findings) -> Option<&'n str> {
     let text = node.text();
-    if text.is_none() {
+    if text.is_none() && node.is_empty() {
+        let label = "nothing is written here: expected a value after the colon";
+        findings.error("type", node.span, format!("{what} is empty"), label);
+    } else if text.is_none() {
         let message = format!("{what} is a single value, not {}", node.described());
         findings.error("type", node.span, message, format!("expected {what}"));
     }
@@ -84,7 +87,11 @@ pub fn looks_integer(text: &str) -> bool {
 pub fn decimal(node: &Node, what: &str, digits: usize, findings: &mut Findings) -> Option<i64> {
     let parsed = node.text().and_then(|text| fixed_point(text, digits));
     if parsed.is_none() {
-        let expected = format!("a number such as `1.25`, with at most {digits} digits after the point");
+        let least = match node.text() {
+            Some(text) if text.starts_with('-') => "0 or ",
+            _ => "",
+        };
+        let expected = format!("{least}a number such as `1.25`, with at most {digits} digits after the point");
         wrong(node, what, &expected, findings);
     }
     parsed
@@ -125,7 +132,16 @@ fn fixed_point(text: &str, digits: usize) -> Option<i64> {
 
 /// A duration: `30s`, `20min`, `4h`, `7d`, `2w`, `1mo`, `1y`.
 pub fn span(node: &Node, what: &str, findings: &mut Findings) -> Option<Span> {
-    let text = text(node, what, findings)?;
+    let Some(text) = node.text() else {
+        let message = format!("{what} is a duration, not {}", node.described());
+        findings.error(
+            "type",
+            node.span,
+            message,
+            "expected a number and a unit, such as `4h` or `7d`",
+        );
+        return None;
+    };
     match parse_span(text) {
         Ok(span) => Some(span),
         Err(problem) => {
@@ -217,7 +233,7 @@ impl SpanProblem {
                 let message = format!("{what}: `{}` is not a duration", shortened(text));
                 error(
                     message,
-                    "expected a number and a unit, such as `30s`, `20min`, `4h`, `7d`, `1mo`".to_owned(),
+                    "expected a whole number and a unit, such as `30s`, `20min`, `4h`, `7d`, `1mo`".to_owned(),
                 )
             }
             Self::TooLong => error(
@@ -263,10 +279,24 @@ pub fn date(node: &Node, what: &str, findings: &mut Findings) -> Option<Date> {
         .text()
         .filter(|text| text.len() == 10)
         .and_then(|text| text.parse::<Date>().ok());
-    if date.is_none() {
+    if date.is_none() && !no_such_day(node, what, findings) {
         wrong(node, what, "a date such as `2026-12-31`", findings);
     }
     date
+}
+
+/// A date that is well written and stands in no calendar: `2026-02-30`.
+fn no_such_day(node: &Node, what: &str, findings: &mut Findings) -> bool {
+    let text = node.text().unwrap_or_default();
+    let parts: Vec<&str> = text.split('-').collect();
+    let digits = |part: &str, count| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_written_well =
+        matches!(parts[..], [year, month, day] if digits(year, 4) && digits(month, 2) && digits(day, 2));
+    if is_written_well {
+        let label = "no calendar has this day: it is year, month, day";
+        findings.error("value", node.span, format!("{what} cannot be `{text}`"), label);
+    }
+    is_written_well
 }
 
 /// The end of something: an instant with its offset, or a date, whose whole local day is included.
@@ -282,7 +312,7 @@ pub fn until_ms(node: &Node, what: &str, zone: &TimeZone, findings: &mut Finding
             .ok()
             .map(|instant| instant.as_millisecond())
     };
-    if end.is_none() {
+    if end.is_none() && !no_such_day(node, what, findings) {
         wrong(
             node,
             what,
@@ -331,8 +361,7 @@ pub fn days(node: &Node, findings: &mut Findings) -> Option<u8> {
             }
             (first_index, _) => {
                 let wrong = if first_index.is_none() { first } else { last };
-                let names: Vec<&str> = WEEKDAYS.iter().map(|(name, _)| *name).collect();
-                findings.unknown("day", wrong, item.span, names);
+                findings.push(unknown_days(item.span, text, wrong));
                 complete = false;
             }
         }
@@ -346,6 +375,46 @@ pub fn days(node: &Node, findings: &mut Findings) -> Option<u8> {
         );
     }
     (complete && bits != 0).then_some(bits)
+}
+
+/// The finding about days that are none; capitals and whole words are understood.
+fn unknown_days(place: Place, written: &str, wrong: &str) -> Diagnostic {
+    let message = format!("unknown day `{}`", shortened(wrong));
+    let lower = written.to_lowercase();
+    let lower = lower.trim();
+    let meant = match lower {
+        "daily" | "everyday" | "every day" | "all" => Some("mon-sun".to_owned()),
+        "weekdays" | "weekday" | "workdays" => Some("mon-fri".to_owned()),
+        "weekend" | "weekends" => Some("sat-sun".to_owned()),
+        _ => {
+            let known = |name: &str| {
+                WEEKDAYS
+                    .iter()
+                    .map(|(short, _)| *short)
+                    .chain(WEEKDAYS_LONG)
+                    .any(|day| day == name)
+            };
+            let near = |name: &str| {
+                let names = WEEKDAYS.iter().map(|(short, _)| *short).chain(WEEKDAYS_LONG);
+                if known(name) {
+                    Some(name.to_owned())
+                } else {
+                    nearest(name, names).map(str::to_owned)
+                }
+            };
+            match lower.split_once(['-', '–']) {
+                Some((first, last)) => near(first.trim())
+                    .zip(near(last.trim()))
+                    .map(|(first, last)| format!("{first}-{last}")),
+                None => near(lower),
+            }
+        }
+    };
+    let label = match &meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "expected days such as `mon`, `mon-fri` or `[sat, sun]`".to_owned(),
+    };
+    Diagnostic::error("unknown-name", place, message, label).suggest(meant)
 }
 
 /// One day of the week, `monday` or `mon`.
@@ -374,7 +443,13 @@ pub fn iana_zone(node: &Node, what: &str, findings: &mut Findings) -> Option<Tim
             .available()
             .map(|name| name.to_string())
             .collect();
-        let near = nearest(name, names.iter().map(String::as_str));
+        // `Paris` is most likely `Europe/Paris`.
+        let city = |zone: &&str| {
+            zone.rsplit('/')
+                .next()
+                .is_some_and(|city| city.eq_ignore_ascii_case(name))
+        };
+        let near = (names.iter().map(String::as_str).find(city)).or(nearest(name, names.iter().map(String::as_str)));
         let label = match near {
             Some(near) => format!("did you mean `{near}`?"),
             None => "expected an IANA name such as `Europe/Lisbon`".to_owned(),
@@ -439,5 +514,13 @@ fn wrong(node: &Node, what: &str, expected: &str, findings: &mut Findings) {
         Some(text) => format!("{what} cannot be `{}`", shortened(text)),
         None => format!("{what} cannot be {}", node.described()),
     };
-    findings.error("value", node.span, message, format!("expected {expected}"));
+    let is_typographic = node
+        .text()
+        .is_some_and(|text| text.contains(['“', '”', '„', '‘', '’', '«', '»']));
+    let label = if is_typographic {
+        "these are typographic quotes: write straight ones, `\"`".to_owned()
+    } else {
+        format!("expected {expected}")
+    };
+    findings.error("value", node.span, message, label);
 }

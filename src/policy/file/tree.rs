@@ -5,8 +5,10 @@
 //! something that its reader does not see.
 
 use super::diagnostic::{Diagnostic, Findings, Span, shortened};
+use super::syntax::unreadable;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan, StrInput};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 
 /// The largest file.
 pub const FILE_BYTES: usize = 1024 * 1024;
@@ -176,7 +178,7 @@ enum Open {
     },
     Map {
         entries: Vec<Entry>,
-        keys: HashSet<String>,
+        keys: HashMap<String, Span>,
         key: Option<(String, Span)>,
         start: usize,
         anchor: usize,
@@ -218,13 +220,7 @@ impl<'t> Builder<'t> {
         while let Some(next) = parser.next_event() {
             let (event, place) = next.map_err(|error| {
                 let at = self.offset(error.marker().index());
-                let label = if self.text[at..].starts_with('\t') {
-                    "a tab: indent with spaces"
-                } else {
-                    "here"
-                };
-                let message = format!("this is not YAML: {}", error.info());
-                Box::new(Diagnostic::error("yaml", Span::new(at, at + 1), message, label))
+                Box::new(unreadable(self.text, at, error.info()))
             })?;
             let span = self.span(place);
             if matches!(event, Event::DocumentStart(_)) {
@@ -284,7 +280,7 @@ impl<'t> Builder<'t> {
                 span,
             ),
             Event::MappingStart(anchor, _) => {
-                let (entries, keys) = (Vec::new(), HashSet::new());
+                let (entries, keys) = (Vec::new(), HashMap::new());
                 let open = Open::Map {
                     entries,
                     keys,
@@ -361,15 +357,20 @@ impl<'t> Builder<'t> {
             Some(Open::List { items, .. }) => items.push(node),
             Some(Open::Map { entries, keys, key, .. }) => match key.take() {
                 None => *key = Some(key_of(node)?),
-                Some((key, key_span)) if keys.insert(key.clone()) => entries.push(Entry {
-                    key,
-                    key_span,
-                    value: node,
-                }),
-                Some((key, key_span)) => {
-                    let message = format!("the key `{}` is written twice", shortened(&key));
-                    self.findings.error("repeated-key", key_span, message, "the second one");
-                }
+                Some((key, key_span)) => match keys.entry(key.clone()) {
+                    Slot::Vacant(slot) => {
+                        slot.insert(key_span);
+                        entries.push(Entry {
+                            key,
+                            key_span,
+                            value: node,
+                        });
+                    }
+                    Slot::Occupied(first) => {
+                        let what = format!("the key `{}`", shortened(&key));
+                        self.findings.twice("repeated-key", &what, *first.get(), key_span);
+                    }
+                },
             },
         }
         Ok(())

@@ -9,8 +9,9 @@ use crate::customer::{CapacityUse, Customer};
 use crate::message::{Intent, Name};
 use crate::policy::judgement::Reason;
 use crate::policy::model::{Policy, Rule, RuleKindName};
-use crate::policy::rules::{RuleKind, RuleOutcome, View};
+use crate::policy::rules::{Memory, RuleKind, RuleOutcome, View};
 use crate::policy::window::Bounds;
+use jiff::tz::TimeZone;
 
 /// One step or rule on one channel, with its working.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,9 +123,10 @@ impl<'a> Case<'a> {
         match self.evaluate(rule, view) {
             Ok(mut outcome) => {
                 let zone = self.zones.of(rule.kind.zone()).first();
-                outcome.bounds = outcome
-                    .bounds
-                    .or_else(|| zone.and_then(|zone| bounds(&rule.kind, view.at_ms, zone)));
+                let told = outcome.count.is_some() || matches!(rule.kind, RuleKind::SendWindow(_));
+                if outcome.passes && outcome.bounds.is_none() && told {
+                    outcome.bounds = zone.and_then(|zone| bounds(&rule.kind, view.at_ms, zone));
+                }
                 let bearing = if outcome.passes {
                     Bearing::Passes
                 } else {
@@ -156,15 +158,25 @@ fn blocking_step(hit: &Hit, channel: &Name) -> Working {
     working(channel, None, hit.reason, Bearing::Blocks, &hit.outcome)
 }
 
-/// A window that a passing rule looked at, where it has one.
-fn bounds(kind: &RuleKind, at_ms: i64, zone: &jiff::tz::TimeZone) -> Option<Bounds> {
+/// A window that a passing rule looked at, where it has one. The judge does not ask for it: it costs calendar arithmetic.
+fn bounds(kind: &RuleKind, at_ms: i64, zone: &TimeZone) -> Option<Bounds> {
     match kind {
         RuleKind::Cap(cap) => Some(cap.window.bounds(at_ms, zone)),
-        RuleKind::Gap(gap) => Some(Bounds {
-            start_ms: gap.length.before(at_ms, zone),
-            end_ms: at_ms,
+        RuleKind::Spend(spend) => Some(spend.window.bounds(at_ms, zone)),
+        RuleKind::Capacity(capacity) => Some(capacity.window.bounds(at_ms, zone)),
+        RuleKind::Pressure(pressure) => match &pressure.memory {
+            Memory::Window(window) => Some(window.bounds(at_ms, zone)),
+            Memory::HalfLife { .. } => None,
+        },
+        RuleKind::Gap(gap) => Some(gap.length.bounds(at_ms, zone)),
+        RuleKind::Redundant(redundant) => Some(redundant.within.bounds(at_ms, zone)),
+        RuleKind::Sequence(sequence) => Some(sequence.within.bounds(at_ms, zone)),
+        RuleKind::CoolOff(cool_off) => cool_off.within.map(|within| within.bounds(at_ms, zone)),
+        RuleKind::SendWindow(window) => Some(Bounds {
+            start_ms: i64::MIN,
+            end_ms: window.schedule.open_until(at_ms, zone)?,
         }),
-        _ => None,
+        RuleKind::Holdout(_) | RuleKind::BackOff(_) | RuleKind::Mix(_) => None,
     }
 }
 

@@ -4,17 +4,29 @@ use super::{Places, least_ms, most_ms, warn};
 use crate::policy::file::Findings;
 use crate::policy::model::{Policy, Rule};
 use crate::policy::rules::{Cap, Limit, RuleKind};
-use crate::policy::window::{Period, Shape, Window, ZoneChoice};
+use crate::policy::window::{Period, Shape, Span, Window, ZoneChoice};
 
 const DAY_MS: i64 = 86_400_000;
 
-pub(super) fn rules_that_never_decide(policy: &Policy, places: &Places, findings: &mut Findings) {
+pub(super) fn rules_that_never_decide(
+    policy: &Policy,
+    places: &Places,
+    today_ms: Option<i64>,
+    findings: &mut Findings,
+) {
+    let is_excepted = |rule: &Rule| {
+        let holding = policy
+            .exceptions
+            .iter()
+            .filter(|exception| today_ms.is_none_or(|today_ms| exception.until_ms > today_ms));
+        holding.flat_map(|exception| &exception.rules).any(|id| *id == rule.id)
+    };
     for (index, rule) in policy.rules.iter().enumerate() {
         let mut others = policy.rules.iter().enumerate();
         let stricter = others.find(|(other_index, other)| {
-            let covers = *other_index != index && is_covered(rule, other, policy);
+            let covers = *other_index != index && !is_excepted(other) && is_covered(rule, other, policy);
             // Of two that are the same, the first one stays.
-            covers && (*other_index < index || !is_covered(other, rule, policy))
+            covers && (*other_index < index || is_excepted(rule) || !is_covered(other, rule, policy))
         });
         if let Some((_, stricter)) = stricter {
             let message = format!("the rule `{}` never decides anything", rule.id);
@@ -27,10 +39,6 @@ pub(super) fn rules_that_never_decide(policy: &Policy, places: &Places, findings
 /// Whether `wide` blocks whenever `narrow` does, and with no milder end.
 fn is_covered(narrow: &Rule, wide: &Rule, policy: &Policy) -> bool {
     let always = wide.when.is_none() && !wide.shadow && !narrow.shadow;
-    let excepted = policy
-        .exceptions
-        .iter()
-        .any(|exception| exception.rules.contains(&wide.id));
     let same_end = wide.on_hit == narrow.on_hit || wide.on_hit.only_suppresses();
     let obeyed = policy
         .classes
@@ -39,7 +47,6 @@ fn is_covered(narrow: &Rule, wide: &Rule, policy: &Policy) -> bool {
     let counts_as_much = !wide.counts_by_class || narrow.counts_by_class;
     let split = wide.per.iter().all(|field| narrow.per.contains(field));
     always
-        && !excepted
         && same_end
         && obeyed
         && counts_as_much
@@ -53,7 +60,8 @@ fn is_as_strict(narrow: &RuleKind, wide: &RuleKind) -> bool {
     match (narrow, wide) {
         (RuleKind::Cap(narrow), RuleKind::Cap(wide)) => is_smaller_cap(narrow, wide),
         (RuleKind::Gap(narrow), RuleKind::Gap(wide)) => {
-            narrow.length == wide.length || most_ms(narrow.length) <= least_ms(wide.length)
+            let same_end = matches!(narrow.length, Span::Exact { .. }) || is_same_zone(&narrow.zone, &wide.zone);
+            narrow.length == wide.length && same_end || most_ms(narrow.length) <= least_ms(wide.length)
         }
         _ => false,
     }
@@ -69,16 +77,21 @@ fn is_smaller_cap(narrow: &Cap, wide: &Cap) -> bool {
 
 /// Whether every contact that one window sees is seen by the other.
 fn reaches(wide: &Window, narrow: &Window) -> bool {
-    let same_zone = match (&wide.zone, &narrow.zone) {
-        (ZoneChoice::Customer, ZoneChoice::Customer) | (ZoneChoice::Company, ZoneChoice::Company) => true,
-        (ZoneChoice::Fixed(wide), ZoneChoice::Fixed(narrow)) => wide == narrow,
-        _ => false,
-    };
+    let same_zone = is_same_zone(&wide.zone, &narrow.zone);
     match (&wide.shape, &narrow.shape) {
         (Shape::Ever, _) => true,
-        (wide, narrow) if wide == narrow => same_zone || matches!(wide, Shape::Rolling(_)),
+        // Months are added in the zone: at their ends, another zone has another day.
+        (wide, narrow) if wide == narrow => same_zone || matches!(wide, Shape::Rolling(Span::Exact { .. })),
         (Shape::CalendarDays(more), Shape::CalendarDays(fewer)) => same_zone && more >= fewer,
         (Shape::Rolling(span), narrow) => longest_ms(narrow).is_some_and(|most_ms| most_ms <= least_ms(*span)),
+        _ => false,
+    }
+}
+
+pub(super) fn is_same_zone(one: &ZoneChoice, other: &ZoneChoice) -> bool {
+    match (one, other) {
+        (ZoneChoice::Customer, ZoneChoice::Customer) | (ZoneChoice::Company, ZoneChoice::Company) => true,
+        (ZoneChoice::Fixed(one), ZoneChoice::Fixed(other)) => one == other,
         _ => false,
     }
 }

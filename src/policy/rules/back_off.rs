@@ -39,19 +39,17 @@ impl BackOff {
             return RuleOutcome::blocked_until(None);
         }
         let (count, free_at_ms) = self.count_and_free(&unanswered, view.at_ms);
-        if free_at_ms <= view.at_ms {
-            return RuleOutcome::PASS;
-        }
-        let last_ms = last_delivered(&unanswered, view.at_ms);
+        let passes = free_at_ms <= view.at_ms;
+        let last_ms = last_delivered(&unanswered, view.at_ms).filter(|_| count >= self.after);
         RuleOutcome {
-            passes: false,
+            passes,
             count: Some(count),
             limit: Some(self.after),
             bounds: last_ms.map(|start_ms| Bounds {
                 start_ms,
                 end_ms: free_at_ms,
             }),
-            free_at_ms: Some(self.first_free(&unanswered, free_at_ms)),
+            free_at_ms: (!passes).then(|| self.first_free(&unanswered, free_at_ms)),
         }
     }
 

@@ -42,16 +42,18 @@ impl Capacity {
             .iter()
             .fold(0_i64, |sum, (_, count)| sum.saturating_add(*count));
         let share = share(self.limit, view.capacity.partition(), view.partition_count);
-        if count < share {
-            return RuleOutcome::PASS;
-        }
-        let room = Room { limit: share, own: 1 };
+        let passes = count < share;
+        let free_at_ms = if passes {
+            None
+        } else {
+            sum::free_at(counting, count, Room { limit: share, own: 1 })
+        };
         RuleOutcome {
-            passes: false,
+            passes,
             count: Some(count),
             limit: Some(share),
-            bounds: Some(self.window.bounds(view.at_ms, zone)),
-            free_at_ms: sum::free_at(counting, count, room),
+            bounds: (!passes).then(|| self.window.bounds(view.at_ms, zone)),
+            free_at_ms,
         }
     }
 

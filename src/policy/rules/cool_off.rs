@@ -74,8 +74,15 @@ impl CoolOff {
         }
         times.sort_unstable();
         let completions = self.completions(&times, zone);
+        let outcome = |passes, bounds: Option<Bounds>, free_at_ms| RuleOutcome {
+            passes,
+            count: Some(self.near(&times, bounds.map_or(view.at_ms, |bounds| bounds.start_ms), zone)),
+            limit: Some(i64::from(self.count.max(1))),
+            bounds,
+            free_at_ms,
+        };
         let Some(last_ms) = completions.last().copied() else {
-            return RuleOutcome::PASS;
+            return outcome(true, None, None);
         };
         let free_at_ms = match &self.block {
             Block::Until { .. } => None,
@@ -83,18 +90,22 @@ impl CoolOff {
             Block::For(length) => completions.iter().map(|at_ms| length.after(*at_ms, zone)).max(),
         };
         if free_at_ms.is_some_and(|free_ms| free_ms <= view.at_ms) {
-            return RuleOutcome::PASS;
+            return outcome(true, None, None);
         }
-        RuleOutcome {
-            passes: false,
-            count: i64::try_from(times.len()).ok(),
-            limit: Some(i64::from(self.count.max(1))),
-            bounds: Some(Bounds {
-                start_ms: last_ms,
-                end_ms: free_at_ms.unwrap_or(view.at_ms),
-            }),
-            free_at_ms,
-        }
+        let bounds = Bounds {
+            start_ms: last_ms,
+            end_ms: free_at_ms.unwrap_or(view.at_ms),
+        };
+        outcome(false, Some(bounds), free_at_ms)
+    }
+
+    /// How many of the events lie within `within` of an instant, for the record.
+    fn near(&self, times: &[i64], end_ms: i64, zone: &TimeZone) -> i64 {
+        let near = times.iter().filter(|at_ms| {
+            let is_near = self.within.is_none_or(|within| within.after(**at_ms, zone) > end_ms);
+            **at_ms <= end_ms && is_near
+        });
+        i64::try_from(near.count()).unwrap_or(i64::MAX)
     }
 
     /// The events that made the count complete, of the sorted times.

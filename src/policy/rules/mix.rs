@@ -36,15 +36,17 @@ impl Mix {
         if contacts.len() < earlier && !view.customer.ledger_reaches(i64::MIN) {
             return RuleOutcome::blocked_until(None);
         }
-        let Some(count) = self.too_many_at(&contacts, view.at_ms) else {
-            return RuleOutcome::PASS;
-        };
+        let (passes, count) = self.passes_at(&contacts, view.at_ms);
         RuleOutcome {
-            passes: false,
+            passes,
             count: Some(count),
             limit: Some(self.most()),
             bounds: None,
-            free_at_ms: self.free_at(&contacts, view.at_ms),
+            free_at_ms: if passes {
+                None
+            } else {
+                self.free_at(&contacts, view.at_ms)
+            },
         }
     }
 
@@ -57,7 +59,7 @@ impl Mix {
     }
 
     /// How many of the last ones may be of the kind.
-    fn most(&self) -> i64 {
+    pub fn most(&self) -> i64 {
         let last = i64::try_from(self.last).unwrap_or(i64::MAX);
         last.saturating_mul(self.at_most) / WHOLE
     }
@@ -70,8 +72,9 @@ impl Mix {
         )
     }
 
-    /// How many of the last ones are of the kind at an instant, this one included, if they are too many.
-    fn too_many_at(&self, newest_first: &[(i64, bool)], at_ms: i64) -> Option<i64> {
+    /// Whether there is enough else at an instant, and how many of the last ones are of the kind, this one included. With fewer
+    /// contacts than are looked at it passes.
+    fn passes_at(&self, newest_first: &[(i64, bool)], at_ms: i64) -> (bool, i64) {
         let earlier = self.last.saturating_sub(1);
         let counting = newest_first.iter().filter(|(back_ms, _)| *back_ms > at_ms);
         let (mut looked_at, mut count) = (0, 1);
@@ -79,14 +82,14 @@ impl Mix {
             looked_at += 1;
             count += i64::from(*of_the_kind);
         }
-        (looked_at == earlier && count > self.most()).then_some(count)
+        (looked_at < earlier || count <= self.most(), count)
     }
 
     fn free_at(&self, newest_first: &[(i64, bool)], at_ms: i64) -> Option<i64> {
         let mut changes: Vec<i64> = newest_first.iter().map(|(back_ms, _)| *back_ms).collect();
         changes.retain(|back_ms| *back_ms > at_ms && *back_ms != NEVER_MS);
         changes.sort_unstable();
-        let passes = |at_ms: &i64| self.too_many_at(newest_first, *at_ms).is_none();
+        let passes = |at_ms: &i64| self.passes_at(newest_first, *at_ms).0;
         changes.into_iter().find(passes)
     }
 }

@@ -57,28 +57,47 @@ impl Sequence {
                 });
                 apart.fold(RuleOutcome::PASS, RuleOutcome::and)
             }
-            Form::Only { only, .. } if only.matches(&view.subject) => match self.allowed_until(rule, view, zone) {
-                Some(_) => RuleOutcome::PASS,
-                None => RuleOutcome::blocked_until(None),
-            },
+            Form::Only { only, .. } if only.matches(&view.subject) => {
+                let count = self.needed_until(rule, view, zone).count();
+                let passes = count > 0;
+                RuleOutcome {
+                    passes,
+                    count: i64::try_from(count).ok(),
+                    bounds: (!passes).then(|| self.within.bounds(view.at_ms, zone)),
+                    // What it needs is no limit, and no time brings it.
+                    ..RuleOutcome::PASS
+                }
+            }
             Form::Never { .. } | Form::Only { .. } => RuleOutcome::PASS,
         }
     }
 
     /// Of `only … if`: until when the contacts that it needs are there; none: there are none.
     pub fn allowed_until(&self, rule: &Rule, view: &View, zone: &TimeZone) -> Option<i64> {
-        let Form::Only {
-            condition, answered, ..
-        } = &self.form
-        else {
-            return None;
+        self.needed_until(rule, view, zone).max()
+    }
+
+    /// Of `only … if`: the contacts that it needs, as the instants at which each of them is too long ago.
+    fn needed_until<'v>(
+        &'v self,
+        rule: &'v Rule,
+        view: &'v View<'v>,
+        zone: &'v TimeZone,
+    ) -> impl Iterator<Item = i64> + 'v {
+        let needs = match &self.form {
+            Form::Only {
+                condition, answered, ..
+            } => Some((condition, *answered)),
+            Form::Never { .. } | Form::NeverTogether(_) => None,
         };
         let from_ms = self.within.certainly_over_before(view.at_ms);
-        let contacts = tally::contacts(rule, view, from_ms).filter(|contact| {
-            tally::is_picked(condition, view, contact)
-                && answered.is_none_or(|answered| view.customer.answered(contact, view.policy) == answered)
+        let contacts = tally::contacts(rule, view, from_ms).filter(move |contact| {
+            needs.is_some_and(|(condition, answered)| {
+                tally::is_picked(condition, view, contact)
+                    && answered.is_none_or(|answered| view.customer.answered(contact, view.policy) == answered)
+            })
         });
-        let leaves = contacts.map(|contact| tally::leaves_span(view, contact, self.within, zone));
-        leaves.filter(|leaves_ms| *leaves_ms > view.at_ms).max()
+        let leaves = contacts.map(move |contact| tally::leaves_span(view, contact, self.within, zone));
+        leaves.filter(move |leaves_ms| *leaves_ms > view.at_ms)
     }
 }

@@ -4,7 +4,7 @@ use super::{RuleOutcome, View};
 use crate::customer::{Contact, ContactState};
 use crate::policy::model::{Policy, ReleaseCause, Rule};
 use crate::policy::selector::{LedgerContact, Selector, agree};
-use crate::policy::window::{Bounds, NEVER_MS, Sight, Span, Window};
+use crate::policy::window::{NEVER_MS, Sight, Span, Window};
 use jiff::tz::TimeZone;
 
 /// The contacts since `from_ms` that fill the rule for this intent, newest first: not given back, selected by `counts`,
@@ -87,18 +87,13 @@ pub fn none_within(
     if !view.customer.ledger_reaches(from_ms) {
         return RuleOutcome::blocked_until(None);
     }
-    if count == 0 {
-        return RuleOutcome::PASS;
-    }
+    let passes = count == 0;
     RuleOutcome {
-        passes: false,
+        passes,
         count: Some(count),
         limit: Some(1),
-        bounds: Some(Bounds {
-            start_ms: length.before(view.at_ms, zone),
-            end_ms: view.at_ms,
-        }),
-        free_at_ms: Some(free_at_ms).filter(|free_ms| *free_ms != NEVER_MS),
+        bounds: (!passes).then(|| length.bounds(view.at_ms, zone)),
+        free_at_ms: Some(free_at_ms).filter(|free_ms| !passes && *free_ms != NEVER_MS),
     }
 }
 

@@ -79,10 +79,7 @@ impl Window {
     /// The window as it stands at `at_ms`, for the record.
     pub fn bounds(&self, at_ms: i64, zone: &TimeZone) -> Bounds {
         match &self.shape {
-            Shape::Rolling(span) => Bounds {
-                start_ms: span.before(at_ms, zone),
-                end_ms: at_ms,
-            },
+            Shape::Rolling(span) => span.bounds(at_ms, zone),
             Shape::Calendar(period) => calendar::bounds(*period, at_ms, zone, self.week_start),
             Shape::CalendarDays(days) => {
                 let day = calendar::local_day(at_ms, zone);

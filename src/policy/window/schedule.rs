@@ -110,6 +110,20 @@ impl Schedule {
         })
     }
 
+    /// Whether the other is open at every hour of the week at which this one is. Closed dates are left out.
+    pub fn is_within_week(&self, other: &Self) -> bool {
+        let covered = |day: usize, (from, to): (i32, i32)| {
+            let mut wide = other.open[day].iter();
+            wide.any(|(start, end)| *start <= from && to <= *end)
+        };
+        (0..7).all(|day| self.open[day].iter().all(|interval| covered(day, *interval)))
+    }
+
+    /// The local dates that are closed as a whole, sorted.
+    pub fn closed_on(&self) -> &[Date] {
+        &self.closed_on
+    }
+
     fn always_open(&self) -> bool {
         self.open.iter().all(|day| *day == [(0, DAY_S)])
     }

@@ -1,7 +1,7 @@
 //! Lengths of time: exact ones, and months and years, which only a calendar can measure.
 
-use super::NEVER_MS;
 use super::calendar;
+use super::{Bounds, NEVER_MS};
 use jiff::ToSpan;
 use jiff::tz::TimeZone;
 
@@ -31,6 +31,14 @@ impl Span {
         match self {
             Self::Exact { ms } => end_ms.saturating_sub(ms),
             Self::Months(months) => shifted(end_ms, months.saturating_neg(), zone).unwrap_or(i64::MIN),
+        }
+    }
+
+    /// The stretch of time of this length that ends at an instant, for the record.
+    pub fn bounds(self, end_ms: i64, zone: &TimeZone) -> Bounds {
+        Bounds {
+            start_ms: self.before(end_ms, zone),
+            end_ms,
         }
     }
 

@@ -4,6 +4,22 @@ use super::*;
 
 /// Top-level text after the small policy, and the finding that must be among the answers, by line (from the first line
 /// of the text) and column, with its message and label.
+pub fn is_found(addition: &str, expected: &str) {
+    let found = errors(&format!("{SMALL}{addition}\n"));
+    let expected = match expected.split_once(':') {
+        Some((line, rest)) => format!(
+            "policy.yaml:{}:{rest}",
+            line.parse::<usize>().unwrap() + SMALL.lines().count()
+        ),
+        None => expected.to_owned(),
+    };
+    assert!(
+        lines(&found).contains(&expected),
+        "expected {expected}\nfound {}",
+        lines(&found)
+    );
+}
+
 #[test]
 fn a_mistake_is_reported_where_it_stands() {
     for (addition, expected) in [
@@ -16,7 +32,10 @@ fn a_mistake_is_reported_where_it_stands() {
             "1:11: `packs/us.yaml` cannot be read (packs/us.yaml: a policy that is loaded by itself includes nothing)",
         ),
         ("score: intent.channel", "1:8: this is a text (expected a number)"),
-        ("forbear: 2", "1:1: the key `forbear` is written twice (the second one)"),
+        (
+            "forbear: 2",
+            "1:1: the key `forbear` is written twice (the second one; the first is in line 1)",
+        ),
         (
             "timezone-unknown: [Europe/Lisbn]",
             "1:20: `timezone-unknown`: unknown time zone `Europe/Lisbn` (did you mean `Europe/Lisbon`?)",
@@ -47,7 +66,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "calendars: { a: [2026-13-01] }",
-            "1:18: a date of a calendar cannot be `2026-13-01` (expected a date such as `2026-12-31`)",
+            "1:18: a date of a calendar cannot be `2026-13-01` (no calendar has this day: it is year, month, day)",
         ),
         (
             "rules: { a: b }",
@@ -77,7 +96,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, gap: 1h }, { id: a, gap: 2h } ]",
-            "1:36: the rule `a` is written twice",
+            "1:36: the rule `a` is written twice (the second one; the first is in line 9)",
         ),
         ("rules: [ { id: cap, gap: 1h } ]", "1:16: a rule cannot be called `cap`"),
         (
@@ -198,7 +217,7 @@ fn a_mistake_is_reported_where_it_stands() {
         ),
         (
             "rules: [ { id: a, send-window: { open: [ { days: mon-fry, from: '08:00', to: '09:00' } ] } } ]",
-            "1:50: unknown day `fry` (did you mean `fri`?)",
+            "1:50: unknown day `fry` (did you mean `mon-fri`?)",
         ),
         (
             "rules: [ { id: a, send-window: { open: [] } } ]",
@@ -273,19 +292,7 @@ fn a_mistake_is_reported_where_it_stands() {
             "1:34: a whole number and a text have no order",
         ),
     ] {
-        let found = errors(&format!("{SMALL}{addition}\n"));
-        let expected = match expected.split_once(':') {
-            Some((line, rest)) => format!(
-                "policy.yaml:{}:{rest}",
-                line.parse::<usize>().unwrap() + SMALL.lines().count()
-            ),
-            None => expected.to_owned(),
-        };
-        assert!(
-            lines(&found).contains(&expected),
-            "expected {expected}\nfound {}",
-            lines(&found)
-        );
+        is_found(addition, expected);
     }
 }
 
@@ -443,6 +450,19 @@ fn what_is_allowed_but_odd_is_warned_about() {
         (
             "rules: [ { id: a, gap: 1h, when: 1 < 2 } ]",
             "9:34: this condition is always true",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h, when: customer.unanswered > 3 && customer.unanswered < 2 } ]",
+            "9:34: this condition is never true",
+        ),
+        (
+            "rules: [ { id: a, gap: 1h }, { id: b, gap: 30min } ]\n\
+             exceptions: [ { id: e, for: { channel: sms }, rules: [a], until: 2020-01-01, owner: o, why: w } ]",
+            "9:36: the rule `b` never decides anything",
+        ),
+        (
+            "rules: [ { id: a, mix: { of: { category: promo }, at-most: 0.7, last: 10 } } ]",
+            "9:60: this share of 10 messages is less than one",
         ),
         (
             "calendars: { unused: [2026-12-25] }",

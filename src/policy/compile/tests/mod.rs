@@ -2,6 +2,7 @@
 
 mod kinds;
 mod mistakes;
+mod slips;
 
 use super::*;
 use crate::policy::model::{ConsentMode, Obeys, ReleaseCause};
@@ -314,6 +315,20 @@ fn a_slip_that_compiles_is_warned_about() {
         (
             "- { id: a, cap: { limit: 9, window: 2y } }",
             "the window of `a` is longer than the history that is always whole",
+        ),
+        (
+            "- { id: a, spend: { limit: 9, window: 2y } }",
+            "the window of `a` is longer than the history that is always whole",
+        ),
+        (
+            "- { id: a, gap: 500d }",
+            "the window of `a` is longer than the history that is always whole",
+        ),
+        (
+            "- { id: a, send-window: { timezone: company, open: { from: '08:00', to: '12:00' } } }\n  \
+             - { id: b, quiet-hours: { timezone: company, quiet: { from: '07:00', to: '13:00' } } }\n  \
+             - { id: c, quiet-hours: { quiet: { from: '22:00', to: '23:00' } } }",
+            "a marketing message on `email` can never go out: `a` and `b` are never open together",
         ),
         (
             "- { id: a, cool-off: { after: clicked, count: 2, within: 2y, for: 1d } }",

@@ -10,6 +10,7 @@ use super::Reads;
 use super::compile::{Problem, Vocabulary};
 use super::program::{List, Node, Operation, Read, Relation};
 use crate::message::Name;
+use crate::policy::file::diagnostic::nearest;
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, SelectExpr, SourceInfo, operators as names};
 use guards::{Guards, attribute_name};
 
@@ -83,6 +84,13 @@ const LISTS: &[(&str, &str, List)] = &[
 ];
 
 type Typed = (Node, Type);
+
+/// The type of a field.
+pub(super) fn type_of(read: Read) -> Type {
+    let mut fields = INTENT.iter().chain(CUSTOMER);
+    let found = fields.find(|(_, other, _)| *other == read);
+    found.map_or(Type::Dynamic, |(_, _, kind)| *kind)
+}
 
 /// The state of one check.
 pub(super) struct Lowering<'s> {
@@ -195,7 +203,11 @@ impl<'s> Lowering<'s> {
         if name == "arm" {
             return self.refuse(expression, "`arm` is a function", "`arm(\"experiment\")`");
         }
-        self.unknown(expression, "name", name, &["intent", "customer"])
+        if let Some(near) = nearest(name, ["intent", "customer"]) {
+            return self.unknown(expression, "name", name, &[near]);
+        }
+        let label = format!("a text stands in quotes, `\"{name}\"`; a field is `intent.…` or `customer.…`");
+        self.refuse(expression, format!("unknown name `{name}`"), label)
     }
 
     fn select(&mut self, expression: &IdedExpr, select: &SelectExpr, guards: &Guards) -> Option<Typed> {
@@ -241,7 +253,10 @@ impl<'s> Lowering<'s> {
             return self.refuse(
                 expression,
                 "a list stands alone",
-                "use it with `in`, `exists`, `all` or `size`",
+                format!(
+                    "to ask for one of them: `\"…\" in {owner}.{}`; there are `exists`, `all` and `size` too",
+                    select.field
+                ),
             );
         }
         if owner == "customer" && matches!(select.field.as_str(), "attributes" | "unanswered_by") {

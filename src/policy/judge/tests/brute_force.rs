@@ -12,7 +12,7 @@ use crate::policy::rules::{
     SendWindow, Sequence, Spend, Trigger,
 };
 use crate::policy::selector::{Field, Selector};
-use crate::policy::window::{DaySpan, Period, Polarity, Schedule, Shape, Span, Window, ZoneChoice, zone};
+use crate::policy::window::{DaySpan, Period, Polarity, Schedule, Shape, Span, Window, ZoneChoice, calendar, zone};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, seq::IndexedRandom};
 use rand_chacha::ChaCha8Rng;
@@ -27,6 +27,8 @@ const ZONES: &[&str] = &[
     "Asia/Kathmandu",
     "Africa/Cairo",
     "Europe/Dublin",
+    // Its clocks went forward at midnight of the first of October 2017.
+    "America/Asuncion",
 ];
 const NOWS: &[&str] = &[
     "2011-12-28T12:34:56.789Z",
@@ -39,6 +41,12 @@ const NOWS: &[&str] = &[
     "2026-06-10T09:17:00.001Z",
     "2021-10-30T20:00:00Z",
     "2023-04-27T12:00:00Z",
+    // Before the ends of months, quarters and years.
+    "2017-09-27T16:00:00Z",
+    "2026-10-29T09:00:00Z",
+    "2021-12-28T23:50:00Z",
+    "2024-02-26T05:00:00Z",
+    "2026-06-28T21:15:00Z",
 ];
 
 pub(super) struct World {
@@ -49,15 +57,28 @@ pub(super) struct World {
 }
 
 fn random_shape(random: &mut ChaCha8Rng) -> Shape {
-    match random.random_range(0..8) {
-        0 | 1 => Shape::Rolling(Span::Exact {
+    match random.random_range(0..27) {
+        0..6 => Shape::Rolling(Span::Exact {
             ms: random.random_range(1..100) * HOUR,
         }),
-        2 => Shape::Rolling(Span::Months(1)),
-        3 => Shape::Calendar(Period::Day),
-        4 => Shape::Calendar(Period::Week),
-        5 => Shape::Calendar(Period::Hour),
-        6 => Shape::CalendarDays(random.random_range(1..4)),
+        6 | 7 => Shape::Rolling(Span::Months(1)),
+        8 => Shape::Rolling(Span::Months(12)),
+        9..12 => Shape::Calendar(Period::Day),
+        12 | 13 => Shape::Calendar(Period::Week),
+        14 | 15 => Shape::Calendar(Period::Hour),
+        16 | 17 => Shape::Calendar(Period::Month),
+        18 => Shape::Calendar(Period::Quarter),
+        19 => Shape::Calendar(Period::Year),
+        20 | 21 => Shape::CalendarDays(random.random_range(1..9)),
+        22 => Shape::TumblingDays {
+            from: jiff::civil::date(2010, 1, 4),
+            days: random.random_range(1..9),
+        },
+        23 => Shape::Tumbling {
+            from: jiff::civil::date(2009, 12, 31),
+            span: Span::Months(1),
+        },
+        24 => Shape::Ever,
         _ => Shape::Tumbling {
             from: jiff::civil::date(2010, 1, 4),
             span: Span::Exact { ms: 3 * DAY },
@@ -228,8 +249,18 @@ fn random_contact(random: &mut ChaCha8Rng, now_ms: i64) -> Contact {
         offer: one_of(random, "card"),
         category: one_of(random, "promo"),
         campaign: one_of(random, "spring"),
-        ..contact(channel, now_ms - random.random_range(0..5 * DAY))
+        ..contact(channel, now_ms - random_age_ms(random))
     }
+}
+
+/// Of the last days, or such that a month or a year is over soon.
+fn random_age_ms(random: &mut ChaCha8Rng) -> i64 {
+    let days = match random.random_range(0..10) {
+        0 | 1 => random.random_range(24..32),
+        2 => random.random_range(358..367),
+        _ => random.random_range(0..5),
+    };
+    days * DAY + random.random_range(0..DAY)
 }
 
 pub(super) fn world(seed: u64) -> World {
@@ -298,7 +329,8 @@ impl World {
         judge(&self.policy, &self.customer, &self.intent, at_ms, &FRESH).verdict == Verdict::Approved
     }
 
-    /// Every instant at which a contact or an event can leave anything whose length is whole hours, and its neighbours.
+    /// Every instant at which a contact or an event can leave anything whose length is whole hours, months or local days, and
+    /// its neighbours.
     fn edges(&self, until_ms: i64) -> Vec<i64> {
         let contacts = self.customer.contacts.iter().map(|contact| contact.at_ms);
         let events = self.customer.events.iter().map(|event| event.at_ms);
@@ -310,13 +342,25 @@ impl World {
                 edges.extend([edge_ms - 1, edge_ms, edge_ms + 1]);
             }
         }
+        for zone in ZONES.iter().map(|name| zone::named(name).expect("a zone")) {
+            let today = calendar::local_day(self.now_ms, &zone);
+            let midnights = (0..9).map(|day| calendar::day_plus(today, day, &zone));
+            let months = self
+                .customer
+                .contacts
+                .iter()
+                .flat_map(|contact| [1, 12].map(|months| Span::Months(months).after(contact.at_ms, &zone)));
+            for edge_ms in midnights.chain(months) {
+                edges.extend([edge_ms - 1, edge_ms, edge_ms + 1]);
+            }
+        }
         edges.retain(|edge_ms| (self.now_ms..until_ms).contains(edge_ms));
         edges
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 250, max_shrink_iters: 0, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(250), max_shrink_iters: 0, ..ProptestConfig::default() })]
 
     #[test]
     fn the_wake_is_the_earliest_instant_at_which_the_verdict_would_be_approved(seed in any::<u64>()) {

@@ -36,6 +36,12 @@ pub const FALLBACK: OnHit = OnHit {
     suppress: false,
 };
 
+/// How many random worlds are looked at: as many as usual, or as `PROPTEST_CASES` asks for.
+pub fn cases(usual: u32) -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|asked| asked.parse().ok()).unwrap_or(usual)
+}
+
 pub fn name(text: &str) -> Name {
     Name::from(text)
 }

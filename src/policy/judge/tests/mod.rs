@@ -6,6 +6,7 @@ mod builder;
 mod clocks;
 mod conditions;
 mod consent;
+mod explained;
 mod groups;
 mod order;
 mod shared;

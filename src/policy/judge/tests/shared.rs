@@ -118,7 +118,7 @@ fn the_use_of_a_capacity_is_read_back_as_it_was_written_and_only_when_it_changed
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(60), ..ProptestConfig::default() })]
 
     #[test]
     fn a_capacity_is_never_exceeded_and_at_most_one_bucket_waits_too_long(

@@ -90,7 +90,7 @@ fn kept(world: &World, competition: &Competition) -> Vec<(Intent, Contact)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 0, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(120), max_shrink_iters: 0, ..ProptestConfig::default() })]
 
     #[test]
     fn an_approval_leaves_every_slot_that_is_kept_above_it_as_it_was(seed in any::<u64>(), later_ms in 0..4 * DAY) {
