@@ -13,6 +13,7 @@ use crate::intake::answers::{bounds_of, transient};
 use crate::intake::client::KafkaSettings;
 use crate::intake::kafka::{KafkaSource, StatisticsSink};
 use crate::intake::queue::{NativeClient, Queue};
+use crate::intake::rights::{self, Operation, no_right};
 use crate::intake::source::{Inputs, SourceError};
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
@@ -35,6 +36,8 @@ const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
 const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
 /// Start of a producer: may wait for the coordinator to load and for a predecessor's transaction to be settled.
 const INITIALISE_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest wait for the rights on the topics of a transaction that is not allowed.
+const RIGHTS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Since when (milliseconds of the process's monotonic clock) a worker has been inside a transactional call; 0: it is not.
 /// `send_offsets_to_transaction` ignores its time-out, so a watchdog outside looks at this and ends the process.
@@ -173,7 +176,16 @@ impl Identity {
                 Ok(()) => return Ok(producer),
                 Err(KafkaError::Transaction(error))
                     if error.is_retriable() && started.elapsed() < INITIALISE_DEADLINE => {}
-                Err(error) => return Err(uncertain(&error)),
+                Err(error) => {
+                    let fatal = producer.client().fatal_error().map(|(code, _)| code);
+                    let codes = [error.rdkafka_error_code(), fatal];
+                    if codes.contains(&Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)) {
+                        let id = self.settings.transactional_id(self.worker);
+                        let right = no_right(&[Operation::Write], &format!("the transactional id {id}"));
+                        return Err(CommitError::Forbidden(right));
+                    }
+                    return Err(uncertain(&error));
+                }
             }
         }
     }
@@ -306,7 +318,17 @@ impl KafkaProducer {
                 other.to_string(),
             ),
         };
-        self.classify(code, text)
+        match code {
+            RDKafkaErrorCode::GroupAuthorizationFailed => {
+                let group = format!("the group {}", self.identity.settings.group_id);
+                CommitError::Forbidden(no_right(&[Operation::Read], &group))
+            }
+            RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+                let id = self.identity.settings.transactional_id(self.identity.worker);
+                CommitError::Forbidden(no_right(&[Operation::Write], &format!("the transactional id {id}")))
+            }
+            _ => self.classify(code, text),
+        }
     }
 
     fn judge_raw(&self, error: &RawError) -> CommitError {
@@ -317,6 +339,14 @@ impl KafkaProducer {
         if is_fenced(code) || matches!(self.producer.client().fatal_error(), Some((code, _)) if is_fenced(code)) {
             return CommitError::Fenced(text);
         }
+        if is_forbidden(code) {
+            return CommitError::Forbidden(text);
+        }
+        if let Some((code, failure)) = &self.report().first_failure
+            && is_forbidden(*code)
+        {
+            return CommitError::Forbidden(failure.clone());
+        }
         if let Some((code, failure)) = &self.report().first_failure
             && is_refusal(*code)
         {
@@ -326,6 +356,36 @@ impl KafkaProducer {
             CommitError::Refused(text)
         } else {
             CommitError::Uncertain(text)
+        }
+    }
+
+    /// Which rights the transaction needs and this user does not have; what the client says, where the brokers do not tell.
+    fn missing_rights(&self, transaction: &Transaction, said: String) -> String {
+        let written = transaction
+            .records
+            .iter()
+            .map(|record| (&*record.topic, Operation::Write));
+        let committed = transaction.offsets.iter().map(|offset| {
+            let (name, _) = &self.inputs.topics[usize::from(offset.topic)];
+            (&**name, Operation::Read)
+        });
+        let mut wanted: BTreeMap<&str, Vec<Operation>> = BTreeMap::new();
+        for (topic, operation) in written.chain(committed) {
+            let operations = wanted.entry(topic).or_default();
+            if !operations.contains(&operation) {
+                operations.push(operation);
+            }
+        }
+        let topics: Vec<&str> = wanted.keys().copied().collect();
+        let rights = rights::of_topics(self.producer.client(), &topics, RIGHTS_WITHIN);
+        let missing = wanted.iter().filter_map(|(topic, wanted)| {
+            let lacks = rights.get(*topic)?.lack(wanted);
+            (!lacks.is_empty()).then(|| no_right(&lacks, &format!("the topic {topic}")))
+        });
+        let missing: Vec<String> = missing.collect();
+        match missing.is_empty() {
+            true => said,
+            false => missing.join("; "),
         }
     }
 
@@ -349,6 +409,10 @@ impl Producer for KafkaProducer {
     ) -> Result<Vec<(i32, i64)>, CommitError> {
         self.call_clock.enter(self.origin);
         let outcome = self.transact_without_doubt(transaction, group);
+        let outcome = outcome.map_err(|error| match error {
+            CommitError::Forbidden(said) => CommitError::Forbidden(self.missing_rights(transaction, said)),
+            other => other,
+        });
         self.call_clock.leave();
         outcome?;
         Ok(self
@@ -375,6 +439,17 @@ fn is_fenced(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Something that the access rules do not allow.
+fn is_forbidden(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+    )
+}
+
 /// A record that will be refused again as it is.
 fn is_refusal(code: RDKafkaErrorCode) -> bool {
     matches!(
@@ -383,7 +458,6 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::MessageBatchTooLarge
             | RDKafkaErrorCode::InvalidMessage
             | RDKafkaErrorCode::InvalidRecord
-            | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownPartition

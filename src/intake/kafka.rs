@@ -10,6 +10,7 @@ use crate::intake::ends::Ends;
 use crate::intake::queue::{Message, NativeClient, Queue};
 pub use crate::intake::rebalance::StatisticsSink;
 use crate::intake::rebalance::{GroupEvents, Rebalance};
+use crate::intake::rights::{self, Operation, no_right};
 use crate::intake::source::{
     Committed, InputKind, Inputs, Polled, Record, Source, SourceError, SourceEvent, StartAt, TopicIndex,
 };
@@ -19,9 +20,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// How often it is asked whether an input may be read again: the client tells once that it may not, and nobody that it may.
+const RIGHTS_EVERY: Duration = Duration::from_secs(3);
+/// Longest wait for that.
+const RIGHTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The shared consumer: queues hold it, so that it outlives them.
 pub struct Client(BaseConsumer<GroupEvents>);
@@ -35,6 +41,7 @@ impl NativeClient for Client {
 /// One worker's consumer.
 pub struct KafkaSource {
     inputs: Inputs,
+    group_id: String,
     /// Dropped before the client (declaration order).
     engagement: Queue<Client>,
     intents: Queue<Client>,
@@ -50,6 +57,9 @@ pub struct KafkaSource {
     positions: BTreeMap<(TopicIndex, i32), i64>,
     /// The client has to be told the positions again before anything more is read.
     displaced: bool,
+    /// Inputs that could not be read for want of a right, and when the rights were last asked for.
+    denied: BTreeSet<TopicIndex>,
+    rights_asked_at: Option<Instant>,
 }
 
 impl KafkaSource {
@@ -79,12 +89,15 @@ impl KafkaSource {
             client,
             ends: Ends::new(settings.watermarks().create().map_err(fatal)?, inputs.clone()),
             inputs,
+            group_id: settings.group_id.clone(),
             answering: None,
             group: None,
             forwarded_at: Instant::now(),
             held: Vec::new(),
             positions: BTreeMap::new(),
             displaced: false,
+            denied: BTreeSet::new(),
+            rights_asked_at: None,
         })
     }
 
@@ -219,6 +232,53 @@ impl KafkaSource {
         Ok(true)
     }
 
+    /// Whether the inputs that were denied may be read by now.
+    fn denial(&mut self) -> Option<SourceEvent> {
+        let is_due = self.rights_asked_at.is_none_or(|at| at.elapsed() > RIGHTS_EVERY);
+        if self.denied.is_empty() || !is_due {
+            return None;
+        }
+        let name = |topic: &TopicIndex| &*self.inputs.topics[usize::from(*topic)].0;
+        let names: Vec<&str> = self.denied.iter().map(name).collect();
+        let rights = rights::of_topics(self.consumer().client(), &names, RIGHTS_WITHIN);
+        let wanted = [Operation::Read];
+        // Where nothing is told, the log has said it, and that is all.
+        let lacks = |topic: &TopicIndex| rights.get(name(topic)).is_some_and(|has| !has.lack(&wanted).is_empty());
+        let denied: BTreeSet<TopicIndex> = self.denied.iter().copied().filter(lacks).collect();
+        let missing = denied
+            .iter()
+            .map(|topic| no_right(&wanted, &format!("the topic {}", name(topic))));
+        let missing: Vec<String> = missing.collect();
+        self.rights_asked_at = (!denied.is_empty()).then(Instant::now);
+        self.denied = denied;
+        let missing = (!missing.is_empty()).then(|| missing.join("; "));
+        Some(SourceEvent::ReadingForbidden(missing))
+    }
+
+    fn client_event(&self, error: &KafkaError) -> Option<SourceEvent> {
+        let fatal = self.consumer().client().fatal_error();
+        match (error.rdkafka_error_code(), fatal) {
+            (Some(RDKafkaErrorCode::FencedInstanceId), _) | (_, Some((RDKafkaErrorCode::FencedInstanceId, _))) => Some(
+                SourceEvent::Fenced("another process joined the group with this instance-id".into()),
+            ),
+            (_, Some((code, reason))) => Some(SourceEvent::Fatal(format!("{code}: {reason}"))),
+            (Some(RDKafkaErrorCode::GroupAuthorizationFailed), None) => {
+                let group = format!("the group {}", self.group_id);
+                Some(SourceEvent::Forbidden(no_right(&[Operation::Read], &group)))
+            }
+            // It is subscribed to the first input alone.
+            (Some(RDKafkaErrorCode::TopicAuthorizationFailed), None) => {
+                let topic = self.inputs.topics.first().map_or("", |(name, _)| name);
+                let right = no_right(&[Operation::Read], &format!("the topic {topic}"));
+                Some(SourceEvent::Forbidden(right))
+            }
+            (_, None) => {
+                tracing::warn!(%error, "consumer error; the client goes on trying");
+                None
+            }
+        }
+    }
+
     fn take(&mut self, messages: Vec<Polled>, into: &mut Vec<Polled>) -> Result<(), SourceError> {
         for polled in messages {
             if self.note(&polled)? {
@@ -237,13 +297,14 @@ impl Source for KafkaSource {
         let mut events = Vec::new();
         // The consumer's own queue carries the group's decisions and client errors; records come through our queues.
         match self.consumer().poll(wait) {
-            Some(Err(error)) => events.extend(client_event(self.consumer(), &error)),
+            Some(Err(error)) => events.extend(self.client_event(&error)),
             Some(Ok(message)) => {
                 let place = format!("{}/{}", message.topic(), message.partition());
                 events.push(SourceEvent::Fatal(format!("a record of {place} came past the queues")));
             }
             None => {}
         }
+        events.extend(self.denial());
         let pending = self.consumer().context().take();
         for rebalance in pending {
             events.push(match rebalance {
@@ -340,14 +401,28 @@ impl Source for KafkaSource {
     fn poll_engagement(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError> {
         self.reposition()?;
         let mut polled = Vec::new();
-        poll(&mut self.engagement, &self.inputs, &mut polled, most, wait)?;
+        poll(
+            &mut self.engagement,
+            &self.inputs,
+            &mut self.denied,
+            &mut polled,
+            most,
+            wait,
+        )?;
         self.take(polled, into)
     }
 
     fn poll_intents(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError> {
         self.reposition()?;
         let mut polled = Vec::new();
-        poll(&mut self.intents, &self.inputs, &mut polled, most, wait)?;
+        poll(
+            &mut self.intents,
+            &self.inputs,
+            &mut self.denied,
+            &mut polled,
+            most,
+            wait,
+        )?;
         self.take(polled, into)
     }
 
@@ -416,12 +491,13 @@ impl Drop for KafkaSource {
 fn poll(
     queue: &mut Queue<Client>,
     inputs: &Inputs,
+    denied: &mut BTreeSet<TopicIndex>,
     into: &mut Vec<Polled>,
     most: usize,
     wait: Duration,
 ) -> Result<(), SourceError> {
     let mut failed = None;
-    queue.poll(most, wait, |message| match polled(inputs, &message) {
+    queue.poll(most, wait, |message| match polled(inputs, denied, &message) {
         Ok(Some(polled)) => into.push(polled),
         Ok(None) => {}
         Err(error) => failed = Some(error),
@@ -429,7 +505,11 @@ fn poll(
     failed.map_or(Ok(()), Err)
 }
 
-fn polled(inputs: &Inputs, message: &Message) -> Result<Option<Polled>, SourceError> {
+fn polled(
+    inputs: &Inputs,
+    denied: &mut BTreeSet<TopicIndex>,
+    message: &Message,
+) -> Result<Option<Polled>, SourceError> {
     let name = message.topic();
     let Some(topic) = inputs.topics.iter().position(|(topic, _)| &**topic == name) else {
         return Ok(None);
@@ -462,22 +542,11 @@ fn polled(inputs: &Inputs, message: &Message) -> Result<Option<Polled>, SourceEr
         }
         Some(error) => {
             let code = RDKafkaErrorCode::from(error);
+            if code == RDKafkaErrorCode::TopicAuthorizationFailed {
+                denied.insert(topic);
+            }
             tracing::warn!(topic = name, partition, error = %code, "reading an input failed; the client goes on trying");
             Ok(None)
-        }
-    }
-}
-
-fn client_event(consumer: &BaseConsumer<GroupEvents>, error: &KafkaError) -> Option<SourceEvent> {
-    let fatal = consumer.client().fatal_error();
-    match (error.rdkafka_error_code(), fatal) {
-        (Some(RDKafkaErrorCode::FencedInstanceId), _) | (_, Some((RDKafkaErrorCode::FencedInstanceId, _))) => Some(
-            SourceEvent::Fenced("another process joined the group with this instance-id".into()),
-        ),
-        (_, Some((code, reason))) => Some(SourceEvent::Fatal(format!("{code}: {reason}"))),
-        (_, None) => {
-            tracing::warn!(%error, "consumer error; the client goes on trying");
-            None
         }
     }
 }

@@ -10,5 +10,6 @@ pub mod kafka;
 pub mod queue;
 pub mod reader;
 mod rebalance;
+pub mod rights;
 pub mod source;
 pub mod tail;
