@@ -101,6 +101,13 @@ fn each_right_that_is_missing_is_named_and_nothing_is_judged() {
 fn the_other_commands_name_the_right_that_is_missing() {
     require_broker!();
     let scene = Scene::with_topics("commands");
+    // The audit looks at the outputs of the policies that have judged.
+    let (launch, _) = scene.with_rights(&scene.rights("run"));
+    let mut process = Process::start(&launch);
+    scene.ask_for("c", 1, 1);
+    wait_until("something is judged", PATIENCE, || scene.outputs() > 0);
+    process.sigterm();
+    assert_eq!(process.wait_exit(PATIENCE), 0);
     let commands: [(&str, &[&str]); 4] = [
         ("topics create", &["topics", "create"]),
         ("topics verify", &["topics", "verify"]),

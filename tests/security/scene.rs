@@ -40,7 +40,12 @@ impl Scene {
     /// Names; no topic exists yet.
     pub fn new(stem: &str) -> Self {
         let name = unique_name(stem);
-        let topics = TopicSet::new(&name);
+        let topics = TopicSet {
+            // As with the names of the README, the prefix of one kind is not that of another.
+            approved_prefix: format!("approved-{name}."),
+            suppressed_prefix: format!("suppressed-{name}."),
+            ..TopicSet::new(&name)
+        };
         let base = Launch::new(&shared().sasl_bootstrap(), &name, &topics, POLICY)
             .set("kafka.client.\"session.timeout.ms\"", "6000")
             .set("kafka.client.\"heartbeat.interval.ms\"", "1000")
