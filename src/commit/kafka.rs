@@ -5,6 +5,7 @@
 //! for a commit that succeeded, too: where it took suspiciously long, a first request to end the transaction may still be on its
 //! way and would end a later one. The next transaction then begins with a new producer, whose epoch bars the old request.
 
+use crate::commit::forbidden::{is_forbidden, missing_rights, no_group, no_identity};
 use crate::commit::log::{
     Changelog, ChangelogEntry, ChangelogPolled, CommitError, Log, Outgoing, Producer, Transaction,
 };
@@ -13,7 +14,6 @@ use crate::intake::answers::{bounds_of, transient};
 use crate::intake::client::KafkaSettings;
 use crate::intake::kafka::{KafkaSource, StatisticsSink};
 use crate::intake::queue::{NativeClient, Queue};
-use crate::intake::rights::{self, Operation, no_right};
 use crate::intake::source::{Inputs, SourceError};
 use rdkafka::bindings as sys;
 use rdkafka::client::ClientContext;
@@ -36,8 +36,6 @@ const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
 const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
 /// Start of a producer: may wait for the coordinator to load and for a predecessor's transaction to be settled.
 const INITIALISE_DEADLINE: Duration = Duration::from_secs(10);
-/// Longest wait for the rights on the topics of a transaction that is not allowed.
-const RIGHTS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Since when (milliseconds of the process's monotonic clock) a worker has been inside a transactional call; 0: it is not.
 /// `send_offsets_to_transaction` ignores its time-out, so a watchdog outside looks at this and ends the process.
@@ -181,8 +179,7 @@ impl Identity {
                     let codes = [error.rdkafka_error_code(), fatal];
                     if codes.contains(&Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)) {
                         let id = self.settings.transactional_id(self.worker);
-                        let right = no_right(&[Operation::Write], &format!("the transactional id {id}"));
-                        return Err(CommitError::Forbidden(right));
+                        return Err(CommitError::Forbidden(no_identity(&id)));
                     }
                     return Err(uncertain(&error));
                 }
@@ -320,12 +317,11 @@ impl KafkaProducer {
         };
         match code {
             RDKafkaErrorCode::GroupAuthorizationFailed => {
-                let group = format!("the group {}", self.identity.settings.group_id);
-                CommitError::Forbidden(no_right(&[Operation::Read], &group))
+                CommitError::Forbidden(no_group(&self.identity.settings.group_id))
             }
             RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
                 let id = self.identity.settings.transactional_id(self.identity.worker);
-                CommitError::Forbidden(no_right(&[Operation::Write], &format!("the transactional id {id}")))
+                CommitError::Forbidden(no_identity(&id))
             }
             _ => self.classify(code, text),
         }
@@ -359,36 +355,6 @@ impl KafkaProducer {
         }
     }
 
-    /// Which rights the transaction needs and this user does not have; what the client says, where the brokers do not tell.
-    fn missing_rights(&self, transaction: &Transaction, said: String) -> String {
-        let written = transaction
-            .records
-            .iter()
-            .map(|record| (&*record.topic, Operation::Write));
-        let committed = transaction.offsets.iter().map(|offset| {
-            let (name, _) = &self.inputs.topics[usize::from(offset.topic)];
-            (&**name, Operation::Read)
-        });
-        let mut wanted: BTreeMap<&str, Vec<Operation>> = BTreeMap::new();
-        for (topic, operation) in written.chain(committed) {
-            let operations = wanted.entry(topic).or_default();
-            if !operations.contains(&operation) {
-                operations.push(operation);
-            }
-        }
-        let topics: Vec<&str> = wanted.keys().copied().collect();
-        let rights = rights::of_topics(self.producer.client(), &topics, RIGHTS_WITHIN);
-        let missing = wanted.iter().filter_map(|(topic, wanted)| {
-            let lacks = rights.get(*topic)?.lack(wanted);
-            (!lacks.is_empty()).then(|| no_right(&lacks, &format!("the topic {topic}")))
-        });
-        let missing: Vec<String> = missing.collect();
-        match missing.is_empty() {
-            true => said,
-            false => missing.join("; "),
-        }
-    }
-
     fn report(&self) -> std::sync::MutexGuard<'_, Report> {
         self.producer
             .context()
@@ -410,7 +376,10 @@ impl Producer for KafkaProducer {
         self.call_clock.enter(self.origin);
         let outcome = self.transact_without_doubt(transaction, group);
         let outcome = outcome.map_err(|error| match error {
-            CommitError::Forbidden(said) => CommitError::Forbidden(self.missing_rights(transaction, said)),
+            CommitError::Forbidden(said) => {
+                let client = self.producer.client();
+                CommitError::Forbidden(missing_rights(client, &self.inputs, transaction, said))
+            }
             other => other,
         });
         self.call_clock.leave();
@@ -436,17 +405,6 @@ fn is_fenced(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::ProducerFenced
             | RDKafkaErrorCode::InvalidProducerEpoch
             | RDKafkaErrorCode::FencedInstanceId
-    )
-}
-
-/// Something that the access rules do not allow.
-fn is_forbidden(code: RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::TransactionalIdAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
     )
 }
 

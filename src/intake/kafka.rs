@@ -6,11 +6,12 @@
 
 use crate::intake::answers::{CALL_TIMEOUT, bounds_of, committed_of, fatal, transient};
 use crate::intake::client::KafkaSettings;
+use crate::intake::denied::Denied;
 use crate::intake::ends::Ends;
 use crate::intake::queue::{Message, NativeClient, Queue};
 pub use crate::intake::rebalance::StatisticsSink;
 use crate::intake::rebalance::{GroupEvents, Rebalance};
-use crate::intake::rights::{self, Operation, no_right};
+use crate::intake::rights::{Operation, no_right};
 use crate::intake::source::{
     Committed, InputKind, Inputs, Polled, Record, Source, SourceError, SourceEvent, StartAt, TopicIndex,
 };
@@ -20,14 +21,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How often it is asked whether an input may be read again: the client tells once that it may not, and nobody that it may.
-const RIGHTS_EVERY: Duration = Duration::from_secs(3);
-/// Longest wait for that.
-const RIGHTS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The shared consumer: queues hold it, so that it outlives them.
 pub struct Client(BaseConsumer<GroupEvents>);
@@ -57,9 +53,7 @@ pub struct KafkaSource {
     positions: BTreeMap<(TopicIndex, i32), i64>,
     /// The client has to be told the positions again before anything more is read.
     displaced: bool,
-    /// Inputs that could not be read for want of a right, and when the rights were last asked for.
-    denied: BTreeSet<TopicIndex>,
-    rights_asked_at: Option<Instant>,
+    denied: Denied,
 }
 
 impl KafkaSource {
@@ -96,8 +90,7 @@ impl KafkaSource {
             held: Vec::new(),
             positions: BTreeMap::new(),
             displaced: false,
-            denied: BTreeSet::new(),
-            rights_asked_at: None,
+            denied: Denied::default(),
         })
     }
 
@@ -232,29 +225,6 @@ impl KafkaSource {
         Ok(true)
     }
 
-    /// Whether the inputs that were denied may be read by now.
-    fn denial(&mut self) -> Option<SourceEvent> {
-        let is_due = self.rights_asked_at.is_none_or(|at| at.elapsed() > RIGHTS_EVERY);
-        if self.denied.is_empty() || !is_due {
-            return None;
-        }
-        let name = |topic: &TopicIndex| &*self.inputs.topics[usize::from(*topic)].0;
-        let names: Vec<&str> = self.denied.iter().map(name).collect();
-        let rights = rights::of_topics(self.consumer().client(), &names, RIGHTS_WITHIN);
-        let wanted = [Operation::Read];
-        // Where nothing is told, the log has said it, and that is all.
-        let lacks = |topic: &TopicIndex| rights.get(name(topic)).is_some_and(|has| !has.lack(&wanted).is_empty());
-        let denied: BTreeSet<TopicIndex> = self.denied.iter().copied().filter(lacks).collect();
-        let missing = denied
-            .iter()
-            .map(|topic| no_right(&wanted, &format!("the topic {}", name(topic))));
-        let missing: Vec<String> = missing.collect();
-        self.rights_asked_at = (!denied.is_empty()).then(Instant::now);
-        self.denied = denied;
-        let missing = (!missing.is_empty()).then(|| missing.join("; "));
-        Some(SourceEvent::ReadingForbidden(missing))
-    }
-
     fn client_event(&self, error: &KafkaError) -> Option<SourceEvent> {
         let fatal = self.consumer().client().fatal_error();
         match (error.rdkafka_error_code(), fatal) {
@@ -304,7 +274,7 @@ impl Source for KafkaSource {
             }
             None => {}
         }
-        events.extend(self.denial());
+        events.extend(self.denied.look(self.client.0.client(), &self.inputs));
         let pending = self.consumer().context().take();
         for rebalance in pending {
             events.push(match rebalance {
@@ -491,7 +461,7 @@ impl Drop for KafkaSource {
 fn poll(
     queue: &mut Queue<Client>,
     inputs: &Inputs,
-    denied: &mut BTreeSet<TopicIndex>,
+    denied: &mut Denied,
     into: &mut Vec<Polled>,
     most: usize,
     wait: Duration,
@@ -505,11 +475,7 @@ fn poll(
     failed.map_or(Ok(()), Err)
 }
 
-fn polled(
-    inputs: &Inputs,
-    denied: &mut BTreeSet<TopicIndex>,
-    message: &Message,
-) -> Result<Option<Polled>, SourceError> {
+fn polled(inputs: &Inputs, denied: &mut Denied, message: &Message) -> Result<Option<Polled>, SourceError> {
     let name = message.topic();
     let Some(topic) = inputs.topics.iter().position(|(topic, _)| &**topic == name) else {
         return Ok(None);
@@ -543,7 +509,7 @@ fn polled(
         Some(error) => {
             let code = RDKafkaErrorCode::from(error);
             if code == RDKafkaErrorCode::TopicAuthorizationFailed {
-                denied.insert(topic);
+                denied.note(topic);
             }
             tracing::warn!(topic = name, partition, error = %code, "reading an input failed; the client goes on trying");
             Ok(None)

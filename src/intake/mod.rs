@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod answers;
 pub mod client;
+mod denied;
 pub mod embedded;
 mod ends;
 pub mod hanging;

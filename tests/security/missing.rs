@@ -77,22 +77,14 @@ fn each_right_that_is_missing_is_named_and_nothing_is_judged() {
     require_broker!();
     let scene = Scene::with_topics("missing");
     scene.ask_for("c", 3, 3);
-    let waiting = Mutex::new(cases(&scene));
-    let next = || waiting.lock().expect("no thread panics with it").pop_front();
-    std::thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                while let Some(case) = next() {
-                    let complaint = complaint_of(&scene, &case);
-                    assert!(
-                        names(&complaint, &case.lacks),
-                        "{:?} is not named in\n{complaint}",
-                        case.lacks
-                    );
-                    assert_no_secret(&complaint);
-                }
-            });
-        }
+    at_once(cases(&scene), |case| {
+        let complaint = complaint_of(&scene, &case);
+        assert!(
+            names(&complaint, &case.lacks),
+            "{:?} is not named in\n{complaint}",
+            case.lacks
+        );
+        assert_no_secret(&complaint);
     });
     assert_eq!(scene.outputs(), 0, "something was judged without a right");
 }
@@ -114,29 +106,43 @@ fn the_other_commands_name_the_right_that_is_missing() {
         ("audit", &["audit"]),
         ("generate", &["generate", "--count", "5"]),
     ];
-    for (command, arguments) in commands {
-        let all = scene.rights(command);
+    let cases = commands.into_iter().flat_map(|(command, arguments)| {
+        let rights = scene.rights(command);
         // The audit does its work without a coordinator.
-        for index in (0..all.len()).filter(|index| all[*index].resource == Resource::Topic) {
-            // Names of its own where topics are made: there is something to be made, and something to go by.
-            let another = (command == "topics create").then(|| Scene::with_some_topics("create"));
-            let scene = another.as_ref().unwrap_or(&scene);
-            let mut acls = scene.rights(command);
-            let lacks = &acls.remove(index);
-            let (launch, _) = scene.with_rights(&acls);
-            let output = launch.command(arguments);
-            let text = said(&output);
-            assert_eq!(
-                output.status.code(),
-                Some(1),
-                "`forbear {command}` without {lacks:?}:\n{text}"
-            );
-            assert!(
-                names(&text, lacks),
-                "`forbear {command}` does not name {lacks:?}:\n{text}"
-            );
+        let indices = (0..rights.len()).filter(move |index| rights[*index].resource == Resource::Topic);
+        indices.map(move |index| (command, arguments, index))
+    });
+    at_once(cases.collect(), |(command, arguments, index)| {
+        // Names of its own where topics are made: there is something to be made, and something to go by.
+        let another = (command == "topics create").then(|| Scene::with_some_topics("create"));
+        let scene = another.as_ref().unwrap_or(&scene);
+        let mut acls = scene.rights(command);
+        let lacks = &acls.remove(index);
+        let (launch, _) = scene.with_rights(&acls);
+        let output = launch.command(arguments);
+        let text = said(&output);
+        let code = output.status.code();
+        assert_eq!(code, Some(1), "`forbear {command}` without {lacks:?}:\n{text}");
+        assert!(
+            names(&text, lacks),
+            "`forbear {command}` does not name {lacks:?}:\n{text}"
+        );
+    });
+}
+
+/// Some of these at a time.
+fn at_once<T: Send>(cases: VecDeque<T>, check: impl Fn(T) + Sync) {
+    let waiting = Mutex::new(cases);
+    let next = || waiting.lock().expect("no thread panics with it").pop_front();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                while let Some(case) = next() {
+                    check(case);
+                }
+            });
         }
-    }
+    });
 }
 
 #[test]
