@@ -7,6 +7,7 @@ pub mod embedded;
 mod ends;
 pub mod hanging;
 pub mod kafka;
+pub mod membership;
 pub mod queue;
 pub mod reader;
 mod rebalance;
