@@ -9,14 +9,20 @@ use std::time::Duration;
 /// One line.
 pub fn line(number: usize, outcome: &Outcome) -> String {
     let struck: Vec<String> = outcome.struck.iter().map(of_fault).collect();
+    let phases: Vec<String> = outcome
+        .phases
+        .iter()
+        .map(|phase| format!("{:.1}", phase.as_secs_f64()))
+        .collect();
     let (asked, gave_up) = outcome.restarts;
     let mut text = format!(
-        "round {number} seed {} ({}): {} | {} | restarts {asked}+{gave_up} | {:.1} s | {}",
+        "round {number} seed {} ({}): {} | {} | restarts {asked}+{gave_up} | {:.1} s ({}) | {}",
         outcome.plan.seed,
         outcome.plan,
         struck.join(", "),
         outcome.counts,
         outcome.took.as_secs_f64(),
+        phases.join(" + "),
         of_verdict(&outcome.verdict)
     );
     if let Some(kept) = &outcome.kept {
@@ -139,6 +145,7 @@ mod tests {
             counts: "10 intents".to_owned(),
             restarts: (1, 0),
             took: Duration::from_secs(12),
+            phases: Vec::new(),
         }
     }
 

@@ -54,6 +54,8 @@ pub struct Outcome {
     /// Restarts that instances asked for, and those for want of a cluster.
     pub restarts: (usize, usize),
     pub took: Duration,
+    /// Of that: until all ran, the faults, the way to rest, the audit.
+    pub phases: Vec<Duration>,
     /// Where the logs are, if it failed.
     pub kept: Option<PathBuf>,
 }
@@ -83,6 +85,7 @@ pub fn play(plan: &Plan, cluster: &Cluster, patience: u32) -> Outcome {
         load,
         struck: Vec::new(),
         at_rest: None,
+        marks: vec![start],
     };
     let played = catch_unwind(AssertUnwindSafe(|| round.play(plan)));
     round.load.enough.store(true, Ordering::Release);
@@ -108,6 +111,7 @@ pub fn play(plan: &Plan, cluster: &Cluster, patience: u32) -> Outcome {
         counts: round.at_rest.as_ref().map_or_else(String::new, AtRest::summary),
         struck: round.struck.clone(),
         took: start.elapsed(),
+        phases: round.marks.windows(2).map(|marks| marks[1] - marks[0]).collect(),
         verdict,
         kept,
     };
@@ -122,6 +126,8 @@ struct Round<'a> {
     load: Running,
     struck: Vec<Struck>,
     at_rest: Option<AtRest>,
+    /// When each phase of the round was over.
+    marks: Vec<Instant>,
 }
 
 fn set_up<'a>(plan: &Plan, cluster: &'a Cluster, patience: u32) -> (World<'a>, Running) {
@@ -171,6 +177,7 @@ impl Round<'_> {
     fn play(&mut self, plan: &Plan) -> Result<(), Trouble> {
         let nothing = self.world.fleet.baseline();
         self.world.fleet.wait_until_recovered(&nothing)?;
+        self.marks.push(Instant::now());
         for step in &plan.steps {
             std::thread::sleep(step.after);
             let strike = self.world.strike(&step.fault)?;
@@ -186,17 +193,27 @@ impl Round<'_> {
                 recovery,
             });
         }
+        self.marks.push(Instant::now());
         self.load.finish()?;
         self.world.fleet.wait_until_at_rest(&self.world.scene)?;
-        self.audit()
+        self.marks.push(Instant::now());
+        self.audit()?;
+        self.marks.push(Instant::now());
+        Ok(())
     }
 
     /// By the tests' own auditor, and by what anybody can run.
     fn audit(&mut self) -> Result<(), Trouble> {
         let scene = &self.world.scene;
-        let at_rest = self.at_rest.insert(scene.read());
+        let process = &self.world.fleet.members[0].process;
+        // Both wait for the broker more than they work: side by side.
+        let (at_rest, (code, report)) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| audit_command::audit(process, &[]));
+            let at_rest = scene.read();
+            (at_rest, other.join().expect("forbear audit gives a report"))
+        });
+        let at_rest = self.at_rest.insert(at_rest);
         let violations = scene.violations(at_rest);
-        let (code, report) = audit_command::audit(&self.world.fleet.members[0].process, &[]);
         if violations.is_empty() && code == 0 {
             return Ok(());
         }
