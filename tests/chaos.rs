@@ -10,6 +10,8 @@
 mod audit_command;
 #[path = "auditor/mod.rs"]
 mod auditor;
+#[path = "chaos/clock.rs"]
+mod clock;
 #[path = "chaos/cluster.rs"]
 mod cluster;
 #[path = "chaos/files.rs"]

@@ -94,6 +94,11 @@ pub enum Fault {
     FullDisk {
         time: Duration,
     },
+    /// The wall clock of the first instance is set, and set back after a while.
+    Clock {
+        step_s: i64,
+        time: Duration,
+    },
     /// The instances are restarted one after the other, each with a new policy.
     Rollout,
 }
@@ -121,6 +126,7 @@ pub const NAMES: &[&str] = &[
     "tables flipped",
     "WAL flipped",
     "disk full",
+    "clock set",
     "policy rollout",
 ];
 
@@ -152,6 +158,7 @@ impl Fault {
                 Damage::Logs => "WAL flipped",
             },
             Self::FullDisk { .. } => "disk full",
+            Self::Clock { .. } => "clock set",
             Self::Rollout => "policy rollout",
         }
     }
@@ -190,6 +197,7 @@ impl fmt::Display for Fault {
             }
             Self::Cut { times } => write!(formatter, " x{times}"),
             Self::Outage { time } | Self::FullDisk { time } => write!(formatter, " {}ms", time.as_millis()),
+            Self::Clock { step_s, time } => write!(formatter, " {step_s:+}s for {}ms", time.as_millis()),
             Self::Wire { api, harm, times } => {
                 let how = match harm {
                     Harm::LoseAnswer => "lost".to_owned(),
@@ -288,6 +296,11 @@ const DRAWS: &[(u32, Draw)] = &[
     (5, |random, _| Fault::FullDisk {
         time: Duration::from_millis(random.random_range(500..3_000)),
     }),
+    (5, |random, _| Fault::Clock {
+        // More than is followed (5 s).
+        step_s: *[-3_600, -30, 8, 20, 86_400].choose(random).expect("one of them"),
+        time: Duration::from_millis(random.random_range(500..3_000)),
+    }),
     (6, |_, _| Fault::Rollout),
 ];
 
@@ -362,6 +375,12 @@ impl Plan {
         self.steps.iter().any(fills)
     }
 
+    /// The first instance has a clock of its own.
+    pub fn has_clock(&self) -> bool {
+        let sets = |step: &Step| matches!(step.fault, Fault::Clock { .. });
+        self.steps.iter().any(sets)
+    }
+
     /// One line that starts this round again.
     pub fn reproduction(&self) -> String {
         format!(
@@ -416,6 +435,21 @@ mod tests {
         );
         // Three brokers take longer to start than the rest of it.
         assert!(plans.iter().all(|plan| plan.kind != Kind::Three), "{plans:#?}");
+    }
+
+    #[test]
+    fn zzz() {
+        for s in 0..600 {
+            let p = Plan::of(s);
+            println!(
+                "{s} {p}: {}",
+                p.steps
+                    .iter()
+                    .map(|x| x.fault.to_string())
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            );
+        }
     }
 
     #[test]
