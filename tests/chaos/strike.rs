@@ -83,6 +83,11 @@ impl World<'_> {
             Fault::LeaderMove => self.move_leaders(),
             Fault::Cut { times } => self.cut(times),
             Fault::Outage { time } => self.outage(time),
+            Fault::Wire {
+                api: Api::END_TXN,
+                harm: Harm::LateRequest(time),
+                times,
+            } => self.end_late(time, times),
             Fault::Wire { api, harm, times } => self.harm(api, harm, times),
             Fault::State { instance, damage } => self.damage(instance, damage)?,
             Fault::FullDisk { time } => self.fill_disk(time),
@@ -225,6 +230,26 @@ impl World<'_> {
             std::thread::sleep(time);
         }
         now(done > 0, &format!("{done} of {times}"))
+    }
+
+    /// A late request to end a transaction shows something only where it meets a later one that is open: what is written is
+    /// answered slowly meanwhile, so that there is one.
+    fn end_late(&mut self, time: Duration, times: u32) -> Evidence {
+        let orders = &self.cluster.orders;
+        let (mut late, mut held) = (0, 0);
+        for _ in 0..times {
+            orders.give(Order::new(Api::END_TXN, Harm::LateRequest(time), 1));
+            within(LOOK * self.patience, || orders.done() == 1);
+            late += orders.withdraw();
+            let slow = time + Duration::from_millis(500);
+            orders.give(Order::new(Api::PRODUCE, Harm::DelayAnswer(slow), u32::MAX));
+            std::thread::sleep(slow);
+            held += orders.withdraw();
+            // The answers that wait.
+            std::thread::sleep(slow);
+        }
+        let text = format!("{late} of {times}, {held} answers to writes held meanwhile");
+        now(late > 0 && held > 0, &text)
     }
 
     fn damage(&mut self, instance: usize, damage: Damage) -> Result<Evidence, Trouble> {
