@@ -2,8 +2,8 @@
 //!
 //! A producer serves until the first call that errs or times out, and is dropped then, always: librdkafka retries the end of a
 //! transaction silently, so after any doubt the only safe thing is a new producer, whose start settles what was open. That goes
-//! for a commit that succeeded, too: where it took suspiciously long, a first request to end the transaction may still be on its
-//! way and would end a later one. The next transaction then begins with a new producer, whose epoch bars the old request.
+//! for a commit that succeeded, too: where it took as long as a second request takes, a first one may still be on its way (a connection
+//! that broke while the broker was slow) and would end a later transaction in the middle. The next transaction then begins with a new producer, whose epoch bars the old request.
 
 use crate::commit::log::{
     Changelog, ChangelogEntry, ChangelogPolled, CommitError, Log, Outgoing, Producer, Transaction,
@@ -31,8 +31,8 @@ use std::time::{Duration, Instant};
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this long in one commit the outcome is treated as unknown.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
-/// A commit that took longer may have been asked for more than once (the client waits half a second before it asks again).
-const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
+/// How long the client waits before it asks again (`retry.backoff.ms`) where nobody sets it.
+const RETRY_BACKOFF_MS: u64 = 100;
 /// Start of a producer: may wait for the coordinator to load and for a predecessor's transaction to be settled.
 const INITIALISE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -154,6 +154,15 @@ struct Identity {
 }
 
 impl Identity {
+    /// The client asks again at the earliest after four fifths of its backoff (it takes a fifth off or adds it by chance), counted
+    /// from the moment when the connection was lost: a commit that is over before that was asked for once. A first request
+    /// that got lost on its way may arrive at any time.
+    fn asked_once_within(&self) -> Duration {
+        let settings = self.settings.producer(self.worker);
+        let given = settings.get("retry.backoff.ms").and_then(|value| value.parse().ok());
+        Duration::from_millis(given.unwrap_or(RETRY_BACKOFF_MS) * 7 / 10)
+    }
+
     /// A new producer that has passed `init_transactions`.
     fn start(&self, call_clock: &CallClock, origin: Instant) -> Result<ThreadedProducer<Deliveries>, CommitError> {
         let deliveries = Deliveries {
@@ -185,6 +194,8 @@ pub struct KafkaProducer {
     identity: Identity,
     /// The last commit took so long that the client may have asked more than once.
     doubtful: bool,
+    /// A request to end a transaction that was answered sooner was made once only.
+    asked_once_within: Duration,
     /// Of the newest transaction.
     handed_over_in: Duration,
     inputs: Inputs,
@@ -202,6 +213,7 @@ impl KafkaProducer {
         };
         Ok(Self {
             producer: identity.start(&log.call_clock, log.origin)?,
+            asked_once_within: identity.asked_once_within(),
             identity,
             doubtful: false,
             handed_over_in: Duration::ZERO,
@@ -218,7 +230,7 @@ impl KafkaProducer {
         group: &ConsumerGroupMetadata,
     ) -> Result<(), CommitError> {
         if self.doubtful {
-            tracing::info!("the last commit was suspiciously slow: a new producer takes over");
+            tracing::debug!("the last commit may have been asked for twice: a new producer takes over");
             self.producer = self.identity.start(&self.call_clock, self.origin)?;
             self.doubtful = false;
         }
@@ -284,11 +296,16 @@ impl KafkaProducer {
 
     fn end(&mut self) -> Result<(), CommitError> {
         let started = Instant::now();
+        self.call_clock.enter(self.origin);
+        // Everything is written first, so that what is timed below is the end of the transaction and nothing else. What fails
+        // here, the commit says.
+        raw::flush(self.producer.client(), CALL_TIMEOUT);
+        let asked = Instant::now();
         loop {
             self.call_clock.enter(self.origin);
             match raw::commit_transaction(self.producer.client(), CALL_TIMEOUT) {
                 Ok(()) => {
-                    self.doubtful = started.elapsed() > SUSPICIOUS_AFTER;
+                    self.doubtful = asked.elapsed() > self.asked_once_within;
                     return Ok(());
                 }
                 // The commit is under way: the same call again, never an abort.
