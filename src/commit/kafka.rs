@@ -31,8 +31,6 @@ use std::time::{Duration, Instant};
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this long in one commit the outcome is treated as unknown.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
-/// How long the client waits before it asks again (`retry.backoff.ms`) where nobody sets it.
-const RETRY_BACKOFF_MS: u64 = 100;
 /// Start of a producer: may wait for the coordinator to load and for a predecessor's transaction to be settled.
 const INITIALISE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -155,12 +153,15 @@ struct Identity {
 
 impl Identity {
     /// The client asks again at the earliest after four fifths of its backoff (it takes a fifth off or adds it by chance), counted
-    /// from the moment when the connection was lost: a commit that is over before that was asked for once. A first request
-    /// that got lost on its way may arrive at any time.
+    /// from the moment when the connection was lost: what is over before that was asked for once. A first request that got
+    /// lost on its way may arrive at any time.
     fn asked_once_within(&self) -> Duration {
         let settings = self.settings.producer(self.worker);
-        let given = settings.get("retry.backoff.ms").and_then(|value| value.parse().ok());
-        Duration::from_millis(given.unwrap_or(RETRY_BACKOFF_MS) * 7 / 10)
+        let backoff_ms = settings
+            .get("retry.backoff.ms")
+            .and_then(|value| value.parse::<u64>().ok());
+        // Without one every transaction is doubted.
+        Duration::from_millis(backoff_ms.unwrap_or(0).saturating_mul(7) / 10)
     }
 
     /// A new producer that has passed `init_transactions`.
@@ -253,13 +254,21 @@ impl KafkaProducer {
                 .map_err(|error| self.judge(&error))?;
             element.set_metadata(commit.metadata.as_str());
         }
+        // Everything is written first. So the partitions are in the transaction, and the coordinator does not answer that the one
+        // before is still being completed, for which the client would wait its whole backoff; and what is timed below is the
+        // asking and nothing else. What fails here, the commit says.
+        self.call_clock.enter(self.origin);
+        raw::flush(self.producer.client(), CALL_TIMEOUT);
+        let asked = Instant::now();
         if offsets.count() > 0 {
             self.call_clock.enter(self.origin);
             self.producer
                 .send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
                 .map_err(|error| self.judge(&error))?;
         }
-        self.end()
+        self.end()?;
+        self.doubtful = asked.elapsed() > self.asked_once_within;
+        Ok(())
     }
 
     fn send(&self, outgoing: &Outgoing) -> Result<(), CommitError> {
@@ -296,18 +305,10 @@ impl KafkaProducer {
 
     fn end(&mut self) -> Result<(), CommitError> {
         let started = Instant::now();
-        self.call_clock.enter(self.origin);
-        // Everything is written first, so that what is timed below is the end of the transaction and nothing else. What fails
-        // here, the commit says.
-        raw::flush(self.producer.client(), CALL_TIMEOUT);
-        let asked = Instant::now();
         loop {
             self.call_clock.enter(self.origin);
             match raw::commit_transaction(self.producer.client(), CALL_TIMEOUT) {
-                Ok(()) => {
-                    self.doubtful = asked.elapsed() > self.asked_once_within;
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 // The commit is under way: the same call again, never an abort.
                 Err(error) if error.retriable && !error.fatal && started.elapsed() < COMMIT_DEADLINE => {}
                 Err(error) => return Err(self.judge_raw(&error)),
