@@ -6,7 +6,7 @@ CARGO_BUILD := $(SCRIPTS)/with-heartbeat.sh cargo
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint format clean
+.PHONY: help demo test fuzz build lint format clean
 
 help: ## Show this list
 	@echo "Forbear. The first build takes about 20 minutes on 2 cores (RocksDB is compiled from source)."
@@ -17,6 +17,9 @@ demo: build ## The whole pipeline in one process, no server needed; ARGS="--seco
 
 test: ## Everything: unit, property, simulation, and the suite on a real Kafka
 	@$(SCRIPTS)/test.sh
+
+fuzz: ## Fuzz everything that reads bytes from outside (nightly, cargo-fuzz); RUNS=10000000
+	@RUNS=$(or $(RUNS),10000000) $(SCRIPTS)/fuzz.sh
 
 build: ## Build the binary (development profile)
 	@$(SCRIPTS)/system-packages.sh build

@@ -93,6 +93,7 @@
 //! | state of a later version | refused while it is replayed: the partition is blocked until that version runs |
 //! | nothing happens in a partition for a day | its positions are committed again: the group's offsets would expire |
 //! | the wall clock jumps more than 5 s | nothing is judged until it is set back or the process is restarted |
+//! | a right on the cluster is missing | named at the start (topics: exit 1) or when it shows, in the log and in `/readyz`; judging stops, no record is blamed, and it is tried again |
 //! | a hanging transaction | named in `/readyz` and in a metric; the partitions behind it wait, the others go on |
 //! | the partition count changes | the process exits with 1; the marker refuses a later start |
 //! | a bad policy | at the start: exit 1; on reload: the old one stays |

@@ -1,7 +1,8 @@
 //! What every error of a transactional call leads to, on librdkafka's mock broker: exactly one recovery for each.
 //!
-//! Three answers exist. *Fenced*: another process holds the identity, this one ends. *Refused*: a record of the transaction will
-//! be refused again as it is, so it has to be found and taken out. *Uncertain*: everything else that the client does not settle
+//! Four answers exist. *Fenced*: another process holds the identity, this one ends. *Forbidden*: a right is missing, which is no
+//! record's fault: everything waits until it is there. *Refused*: a record of the transaction will be refused again as it is, so
+//! it has to be found and taken out. *Uncertain*: everything else that the client does not settle
 //! by itself; the producer is dropped, and a new one (whose start settles what was open) commits.
 
 use forbear::commit::kafka::{CallClock, KafkaLog, KafkaProducer};
@@ -31,11 +32,12 @@ struct Bench {
 enum Answer {
     Committed,
     Fenced,
+    Forbidden,
     Refused,
     Uncertain,
 }
 
-use Answer::{Committed, Fenced, Refused, Uncertain};
+use Answer::{Committed, Fenced, Forbidden, Refused, Uncertain};
 
 impl Bench {
     fn new() -> Self {
@@ -110,6 +112,7 @@ impl Bench {
                 Committed
             }
             Err(CommitError::Fenced(_)) => Fenced,
+            Err(CommitError::Forbidden(_)) => Forbidden,
             Err(CommitError::Refused(_)) => Refused,
             Err(CommitError::Uncertain(_)) => Uncertain,
         }
@@ -242,20 +245,39 @@ fn a_producer_in_a_state_of_its_own_is_replaced() {
 #[test]
 fn a_record_that_the_broker_will_not_take_is_refused() {
     expect_everywhere(
-        &[
-            (
-                Request::Produce,
-                &[
-                    Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
-                    Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
-                ],
-            ),
-            (
-                Request::AddPartitionsToTxn,
-                &[Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED],
-            ),
-        ],
+        &[(Request::Produce, &[Code::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE])],
         &Refused,
+    );
+}
+
+#[test]
+fn a_right_that_is_missing_is_blamed_on_no_record() {
+    const NOT_THE_TOPIC: Code = Code::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    const NOT_THE_GROUP: Code = Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED;
+    const NOT_THE_IDENTITY: Code = Code::RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+    expect_everywhere(
+        &[
+            (Request::Produce, &[NOT_THE_TOPIC]),
+            (Request::AddPartitionsToTxn, &[NOT_THE_TOPIC, NOT_THE_IDENTITY]),
+            (Request::AddOffsetsToTxn, &[NOT_THE_GROUP, NOT_THE_IDENTITY]),
+            (
+                Request::TxnOffsetCommit,
+                &[NOT_THE_TOPIC, NOT_THE_GROUP, NOT_THE_IDENTITY],
+            ),
+            (Request::EndTxn, &[NOT_THE_IDENTITY]),
+        ],
+        &Forbidden,
+    );
+    let mut bench = Bench::new();
+    bench
+        .broker
+        .request_errors(Request::InitProducerId, &[NOT_THE_IDENTITY]);
+    let Some(CommitError::Forbidden(said)) = bench.log.producer().err() else {
+        panic!("a producer without the right to be one");
+    };
+    assert_eq!(
+        said,
+        "this Kafka user has no right to Write on the transactional id forbear/one/0"
     );
 }
 

@@ -334,9 +334,14 @@ fn compiled(document: Result<Document, Box<Diagnostics>>) -> Result<Policy, Stri
 /// The cluster, if it has everything that judging needs.
 fn checked(settings: &Settings, channels: &[String]) -> Result<Cluster, String> {
     let verification = topics::verify(settings, channels, DESCRIBE_TIMEOUT)?;
+    let forbidden = topic_rules::forbidden(
+        &topic_rules::expected(&settings.topics, channels),
+        &verification.cluster,
+    );
     let problems: Vec<&str> = verification
         .prevents_run()
-        .iter()
+        .into_iter()
+        .chain(&forbidden)
         .map(|problem| problem.problem.as_str())
         .collect();
     if problems.is_empty() {

@@ -156,10 +156,8 @@ pub(super) fn execute(arguments: &GenerateArguments) -> Result<ExitCode, String>
     to_standard_output(&written.render(arguments.format));
     flushed?;
     if written.failed > 0 {
-        return Err(format!(
-            "{} records could not be delivered; do the topics exist?",
-            written.failed
-        ));
+        let why = producer.first_failure().unwrap_or("do the topics exist?");
+        return Err(format!("{} records could not be delivered: {why}", written.failed));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@
 
 use super::settings::TopicsSection;
 use crate::customer::bounds::VALUE_BYTES_AT_MOST;
+use crate::intake::rights::{Operation, Rights, no_right};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ pub struct Cluster {
     pub cluster_id: Option<String>,
     pub broker_count: usize,
     pub topics: BTreeMap<String, TopicDescription>,
+    /// What the user who asked may do with topics, as far as that is told.
+    pub rights: BTreeMap<String, Rights>,
 }
 
 /// One topic that exists.
@@ -100,6 +103,17 @@ impl Role {
         matches!(self, Role::Intents | Role::Engagement)
     }
 
+    /// What `run` does with it, besides looking at its settings.
+    fn used_for(self) -> &'static [Operation] {
+        match self {
+            Role::Intents | Role::Engagement => &[Operation::Read],
+            Role::Reroute | Role::State => &[Operation::Read, Operation::Write],
+            Role::Approved | Role::Suppressed | Role::Decisions | Role::DeadLetter | Role::Policies => {
+                &[Operation::Write]
+            }
+        }
+    }
+
     fn is_compacted(self) -> bool {
         matches!(self, Role::State | Role::Policies)
     }
@@ -143,7 +157,11 @@ pub fn verify(expected: &[ExpectedTopic], cluster: &Cluster) -> Vec<Problem> {
             topic: &topic.name,
             problems: &mut problems,
         };
+        if let Some(why) = cluster.rights.get(&topic.name).and_then(unseen) {
+            report.fatal(why);
+        }
         match cluster.topics.get(&topic.name) {
+            None if cluster.rights.get(&topic.name) == Some(&Rights::Hidden) => {}
             None => report.fatal(match super::settings::is_topic_name(&topic.name) {
                 true => "does not exist; `forbear topics create` makes it".to_owned(),
                 false => "does not exist, and its name is not one that Kafka accepts".to_owned(),
@@ -154,6 +172,43 @@ pub fn verify(expected: &[ExpectedTopic], cluster: &Cluster) -> Vec<Problem> {
                 check_replication(&mut report, description, cluster.broker_count);
                 check_sizes(&mut report, topic.role, description, input_bytes);
             }
+        }
+    }
+    problems
+}
+
+/// The topics of which this user cannot know whether they are there and what they are like, each in a sentence.
+pub fn unknown(expected: &[ExpectedTopic], cluster: &Cluster) -> Vec<String> {
+    let sentence = |topic: &ExpectedTopic| {
+        let why = unseen(cluster.rights.get(&topic.name)?)?;
+        Some(format!("{} {why}", topic.name))
+    };
+    expected.iter().filter_map(sentence).collect()
+}
+
+fn unseen(rights: &Rights) -> Option<String> {
+    if *rights == Rights::Hidden {
+        let right = no_right(&[Operation::Describe], "it");
+        return Some(format!("cannot be seen: it does not exist, or {right}"));
+    }
+    let lacks = rights.lack(&[Operation::DescribeConfigs]);
+    (!lacks.is_empty()).then(|| format!("cannot be checked: {}", no_right(&lacks, "it")))
+}
+
+/// What the user who asked may not do, of what `run` does.
+pub fn forbidden(expected: &[ExpectedTopic], cluster: &Cluster) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for topic in expected {
+        let lacks = cluster
+            .rights
+            .get(&topic.name)
+            .map(|rights| rights.lack(topic.role.used_for()));
+        if let Some(lacks) = lacks.filter(|lacks| !lacks.is_empty()) {
+            let mut report = Report {
+                topic: &topic.name,
+                problems: &mut problems,
+            };
+            report.fatal(format!("cannot be used: {}", no_right(&lacks, "it")));
         }
     }
     problems

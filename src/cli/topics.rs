@@ -100,6 +100,10 @@ pub fn create(
     let expected = topic_rules::expected(&settings.topics, channels);
     let admin = connect(settings)?;
     let cluster = describe(&admin, &expected, TIMEOUT)?;
+    let unknown = topic_rules::unknown(&expected, &cluster);
+    if !unknown.is_empty() {
+        return Err(unknown.join("\n"));
+    }
     let new = topic_rules::plan(&expected, &cluster, partitions, replication_factor)?;
     if new.is_empty() {
         return Ok(new);
@@ -175,6 +179,7 @@ fn cluster_of(facts: ClusterFacts) -> Cluster {
         cluster_id,
         broker_count,
         topics,
+        rights,
     } = facts;
     let topics = topics
         .into_iter()
@@ -191,6 +196,7 @@ fn cluster_of(facts: ClusterFacts) -> Cluster {
         cluster_id,
         broker_count,
         topics,
+        rights,
     }
 }
 

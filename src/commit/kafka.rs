@@ -5,6 +5,7 @@
 //! for a commit that succeeded, too: where it took as long as a second request takes, a first one may still be on its way (a connection
 //! that broke while the broker was slow) and would end a later transaction in the middle. The next transaction then begins with a new producer, whose epoch bars the old request.
 
+use crate::commit::forbidden::{is_forbidden, missing_rights, no_group, no_identity};
 use crate::commit::log::{
     Changelog, ChangelogEntry, ChangelogPolled, CommitError, Log, Outgoing, Producer, Transaction,
 };
@@ -183,7 +184,15 @@ impl Identity {
                 Ok(()) => return Ok(producer),
                 Err(KafkaError::Transaction(error))
                     if error.is_retriable() && started.elapsed() < INITIALISE_DEADLINE => {}
-                Err(error) => return Err(uncertain(&error)),
+                Err(error) => {
+                    let fatal = producer.client().fatal_error().map(|(code, _)| code);
+                    let codes = [error.rdkafka_error_code(), fatal];
+                    if codes.contains(&Some(RDKafkaErrorCode::TransactionalIdAuthorizationFailed)) {
+                        let id = self.settings.transactional_id(self.worker);
+                        return Err(CommitError::Forbidden(no_identity(&id)));
+                    }
+                    return Err(uncertain(&error));
+                }
             }
         }
     }
@@ -324,7 +333,16 @@ impl KafkaProducer {
                 other.to_string(),
             ),
         };
-        self.classify(code, text)
+        match code {
+            RDKafkaErrorCode::GroupAuthorizationFailed => {
+                CommitError::Forbidden(no_group(&self.identity.settings.group_id))
+            }
+            RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+                let id = self.identity.settings.transactional_id(self.identity.worker);
+                CommitError::Forbidden(no_identity(&id))
+            }
+            _ => self.classify(code, text),
+        }
     }
 
     fn judge_raw(&self, error: &RawError) -> CommitError {
@@ -334,6 +352,14 @@ impl KafkaProducer {
     fn classify(&self, code: RDKafkaErrorCode, text: String) -> CommitError {
         if is_fenced(code) || matches!(self.producer.client().fatal_error(), Some((code, _)) if is_fenced(code)) {
             return CommitError::Fenced(text);
+        }
+        if is_forbidden(code) {
+            return CommitError::Forbidden(text);
+        }
+        if let Some((code, failure)) = &self.report().first_failure
+            && is_forbidden(*code)
+        {
+            return CommitError::Forbidden(failure.clone());
         }
         if let Some((code, failure)) = &self.report().first_failure
             && is_refusal(*code)
@@ -367,6 +393,13 @@ impl Producer for KafkaProducer {
     ) -> Result<Vec<(i32, i64)>, CommitError> {
         self.call_clock.enter(self.origin);
         let outcome = self.transact_without_doubt(transaction, group);
+        let outcome = outcome.map_err(|error| match error {
+            CommitError::Forbidden(said) => {
+                let client = self.producer.client();
+                CommitError::Forbidden(missing_rights(client, &self.inputs, transaction, said))
+            }
+            other => other,
+        });
         self.call_clock.leave();
         outcome?;
         Ok(self
@@ -401,7 +434,6 @@ fn is_refusal(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::MessageBatchTooLarge
             | RDKafkaErrorCode::InvalidMessage
             | RDKafkaErrorCode::InvalidRecord
-            | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownTopicOrPartition
             | RDKafkaErrorCode::UnknownPartition

@@ -44,6 +44,9 @@ pub enum CommitError {
     /// The outcome may be committed, aborted or unknown: recovery finds out.
     #[error("{0}")]
     Uncertain(String),
+    /// The cluster does not allow it: no record's fault, and it may be allowed at any time. Says which right is missing.
+    #[error("{0}")]
+    Forbidden(String),
     /// The broker (or the client) refuses a record of the transaction as it is: it will fail again.
     #[error("{0}")]
     Refused(String),

@@ -1,13 +1,15 @@
 //! A producer without transactions, for synthetic load: it plays the divisions and the senders, not Forbear. Idempotent,
 //! all replicas, and placed as Java's client would place it, except where a record is meant to go astray.
 
+use crate::intake::rights::{Operation, no_right};
 use crate::message::murmur2;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Where a record goes.
@@ -37,6 +39,8 @@ pub struct PlainProducer {
 struct Counts {
     records: AtomicU64,
     failed: AtomicU64,
+    /// Why the first one failed.
+    why: OnceLock<String>,
 }
 
 struct Counting(Arc<Counts>);
@@ -47,10 +51,12 @@ impl rdkafka::producer::ProducerContext for Counting {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &rdkafka::producer::DeliveryResult<'_>, _: ()) {
-        let count = if result.is_ok() {
-            &self.0.records
-        } else {
-            &self.0.failed
+        let count = match result {
+            Ok(_) => &self.0.records,
+            Err((error, message)) => {
+                self.0.why.get_or_init(|| failure(error, message.topic()));
+                &self.0.failed
+            }
         };
         count.fetch_add(1, Ordering::Relaxed);
     }
@@ -109,7 +115,7 @@ impl PlainProducer {
                     std::thread::sleep(Duration::from_millis(5));
                     record = back;
                 }
-                Err((error, _)) => return Err(format!("cannot write to {topic}: {error}")),
+                Err((error, _)) => return Err(failure(&error, topic)),
             }
         }
     }
@@ -129,6 +135,11 @@ impl PlainProducer {
         }
     }
 
+    /// Why the first record failed that did.
+    pub fn first_failure(&self) -> Option<&str> {
+        self.counts.why.get().map(String::as_str)
+    }
+
     fn partition_count(&mut self, topic: &str, timeout: Duration) -> Result<i32, String> {
         if let Some(count) = self.partition_counts.get(topic) {
             return Ok(*count);
@@ -141,6 +152,16 @@ impl PlainProducer {
         let count = metadata.topics().first().map_or(0, |found| found.partitions().len()) as i32;
         self.partition_counts.insert(topic.to_owned(), count);
         Ok(count)
+    }
+}
+
+fn failure(error: &KafkaError, topic: &str) -> String {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => no_right(
+            &[Operation::Write],
+            &format!("the topic {topic} (or it does not exist)"),
+        ),
+        _ => format!("cannot write to {topic}: {error}"),
     }
 }
 

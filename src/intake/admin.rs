@@ -1,12 +1,17 @@
 //! Questions to the cluster that need no record: which topics there are and what they are like, and making new ones.
 //! A thin shell; what to think of the answers is decided elsewhere. Every call blocks, at most for the time given.
 
+use crate::intake::rights::{self, Rights};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the cluster says about itself and about the topics asked for.
@@ -14,8 +19,10 @@ use std::time::{Duration, Instant};
 pub struct ClusterFacts {
     pub cluster_id: Option<String>,
     pub broker_count: usize,
-    /// The ones that exist.
+    /// The ones that exist and can be seen.
     pub topics: BTreeMap<String, TopicFacts>,
+    /// What this user may do with those that were asked for, as far as that is told.
+    pub rights: BTreeMap<String, Rights>,
 }
 
 /// One topic that exists.
@@ -41,6 +48,7 @@ pub struct TopicToCreate<'a> {
 /// A connection for administration.
 pub struct Admin {
     client: AdminClient<DefaultClientContext>,
+    config: ClientConfig,
     bootstrap_servers: String,
     runtime: tokio::runtime::Runtime,
 }
@@ -64,21 +72,25 @@ impl Admin {
             .map_err(|error| format!("no runtime for the Kafka client: {error}"))?;
         Ok(Admin {
             client,
+            config,
             bootstrap_servers: bootstrap_servers.to_owned(),
             runtime,
         })
     }
 
-    /// Describes the named topics; the ones that do not exist are left out.
+    /// Describes the named topics; the ones that do not exist are left out. The settings of a topic are empty where the user has
+    /// no right to read them.
     pub fn describe(&self, topics: &[&str], timeout: Duration) -> Result<ClusterFacts, String> {
         let deadline = Instant::now() + timeout;
         let (broker_count, mut found) = self.existing(topics, timeout)?;
+        let rights = rights::of_topics(self.client.inner(), topics, left(deadline));
         self.add_configs(&mut found, left(deadline))?;
         let cluster_id = self.client.inner().fetch_cluster_id(left(deadline));
         Ok(ClusterFacts {
             cluster_id,
             broker_count,
             topics: found,
+            rights,
         })
     }
 
@@ -89,6 +101,7 @@ impl Admin {
             cluster_id: None,
             broker_count,
             topics,
+            rights: BTreeMap::new(),
         })
     }
 
@@ -112,20 +125,26 @@ impl Admin {
             .runtime
             .block_on(self.client.create_topics(&new, &options))
             .map_err(|error| vec![format!("cannot create topics: {error}")])?;
-        let already = rdkafka::types::RDKafkaErrorCode::TopicAlreadyExists;
+        let already = RDKafkaErrorCode::TopicAlreadyExists;
+        let needed = |code| match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => ": this Kafka user needs Create on it",
+            _ => "",
+        };
         let failures: Vec<String> = results
             .into_iter()
             .filter_map(|result| result.err())
             .filter(|(_, code)| *code != already)
-            .map(|(name, code)| format!("cannot create {name}: {code}"))
+            .map(|(name, code)| format!("cannot create {name}: {code}{}", needed(code)))
             .collect();
         if failures.is_empty() { Ok(()) } else { Err(failures) }
     }
 
     fn existing(&self, names: &[&str], timeout: Duration) -> Result<(usize, BTreeMap<String, TopicFacts>), String> {
-        let metadata = self.client.inner().fetch_metadata(None, timeout).map_err(|error| {
+        // The second part of the time goes to a client that hears why.
+        let first = self.client.inner().fetch_metadata(None, timeout * 2 / 3);
+        let metadata = first.or_else(|_| self.listen(timeout / 3)).map_err(|why| {
             format!(
-                "no answer from the Kafka cluster at {} within {} s: {error}",
+                "no answer from the Kafka cluster at {} within {} s: {why}",
                 self.bootstrap_servers,
                 timeout.as_secs()
             )
@@ -151,6 +170,26 @@ impl Admin {
         Ok((metadata.brokers().len(), found))
     }
 
+    /// Asks by a new client, which is told about its connections: a password that is refused, a certificate that cannot be verified.
+    fn listen(&self, timeout: Duration) -> Result<Metadata, String> {
+        let deadline = Instant::now() + timeout;
+        let heard = Heard::default();
+        let client: BaseProducer<Heard> = self
+            .config
+            .create_with_context(heard.clone())
+            .map_err(|error| format!("the Kafka client cannot be set up: {error}"))?;
+        loop {
+            let answer = client.client().fetch_metadata(None, left(deadline).min(ASKED_FOR));
+            // Until nothing more is said.
+            client.poll(Duration::from_millis(100));
+            match answer {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) if Instant::now() >= deadline => return Err(heard.said().unwrap_or(error.to_string())),
+                Err(_) => {}
+            }
+        }
+    }
+
     fn add_configs(&self, topics: &mut BTreeMap<String, TopicFacts>, timeout: Duration) -> Result<(), String> {
         if topics.is_empty() {
             return Ok(());
@@ -162,8 +201,14 @@ impl Admin {
             .runtime
             .block_on(self.client.describe_configs(&wanted, &options))
             .map_err(|error| format!("cannot read the settings of the topics: {error}"))?;
-        for result in results {
-            let resource = result.map_err(|code| format!("cannot read the settings of a topic: {code}"))?;
+        // In the order in which they were asked for.
+        for (name, result) in names.iter().zip(results) {
+            let resource = match result {
+                // What the rights say of it is enough.
+                Err(RDKafkaErrorCode::TopicAuthorizationFailed) => continue,
+                Err(code) => return Err(format!("cannot read the settings of {name}: {code}")),
+                Ok(resource) => resource,
+            };
             let OwnedResourceSpecifier::Topic(name) = &resource.specifier else {
                 continue;
             };
@@ -177,6 +222,45 @@ impl Admin {
         }
         Ok(())
     }
+}
+
+/// How long one question of the client that listens may take.
+const ASKED_FOR: Duration = Duration::from_secs(1);
+
+/// The most telling of what a client said about its connections.
+#[derive(Clone, Default)]
+struct Heard(Arc<Mutex<Option<(u8, String)>>>);
+
+impl Heard {
+    fn said(&self) -> Option<String> {
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The client names only one of the two things that may be wrong then.
+        let hint = |reason: &str| match reason.contains("certificate verify failed") {
+            true => "; or the certificate is not for that host name",
+            false => "",
+        };
+        heard.as_ref().map(|(_, reason)| format!("{reason}{}", hint(reason)))
+    }
+}
+
+impl ClientContext for Heard {
+    fn error(&self, error: KafkaError, reason: &str) {
+        let weight = match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) => 2,
+            Some(RDKafkaErrorCode::AllBrokersDown) | None => 0,
+            Some(_) => 1,
+        };
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.as_ref().is_none_or(|(before, _)| *before <= weight) {
+            *heard = Some((weight, reason.to_owned()));
+        }
+    }
+}
+
+impl ProducerContext for Heard {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
 /// At least a little: a time-out of nothing would never ask.

@@ -66,10 +66,7 @@ impl KafkaSettings {
         set_default(&mut config, "queue.buffering.max.kbytes", "262144");
         // The size of a record is decided by the topic, where `verify` looks; a smaller limit here would hide it.
         set_default(&mut config, "message.max.bytes", "16000000");
-        config.set(
-            "transactional.id",
-            format!("{}/{}/{worker}", self.group_id, self.instance_id),
-        );
+        config.set("transactional.id", self.transactional_id(worker));
         // The partition of a record without an explicit one is the one that Java's client would choose.
         config.set("partitioner", "murmur2_random");
         config
@@ -84,8 +81,9 @@ impl KafkaSettings {
         set_default(&mut config, "fetch.wait.max.ms", "50");
         set_default(&mut config, "queued.max.messages.kbytes", "16384");
         set_default(&mut config, "fetch.queue.backoff.ms", "5");
-        // A consumer needs a group to be created; this one never joins it and never commits.
-        config.set("group.id", format!("{}-restore", self.group_id));
+        // A consumer needs a group to be created, and asks who coordinates it; this one never joins it and never commits. The
+        // group's own name, so that no right on another one is needed.
+        config.set("group.id", &self.group_id);
         read_committed(&mut config);
         config
     }
@@ -112,6 +110,11 @@ impl KafkaSettings {
             }
             other => format!("[kafka.client]: {other}"),
         })
+    }
+
+    /// The transactional id of a worker.
+    pub fn transactional_id(&self, worker: usize) -> String {
+        format!("{}/{}/{worker}", self.group_id, self.instance_id)
     }
 
     /// The member name of a worker: `group.instance.id`.

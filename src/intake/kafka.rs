@@ -6,10 +6,12 @@
 
 use crate::intake::answers::{CALL_TIMEOUT, bounds_of, committed_of, fatal, transient};
 use crate::intake::client::KafkaSettings;
+use crate::intake::denied::Denied;
 use crate::intake::ends::Ends;
 use crate::intake::queue::{Message, NativeClient, Queue};
 pub use crate::intake::rebalance::StatisticsSink;
 use crate::intake::rebalance::{GroupEvents, Rebalance};
+use crate::intake::rights::{Operation, no_right};
 use crate::intake::source::{
     Committed, InputKind, Inputs, Polled, Record, Source, SourceError, SourceEvent, StartAt, TopicIndex,
 };
@@ -35,6 +37,7 @@ impl NativeClient for Client {
 /// One worker's consumer.
 pub struct KafkaSource {
     inputs: Inputs,
+    group_id: String,
     /// Dropped before the client (declaration order).
     engagement: Queue<Client>,
     intents: Queue<Client>,
@@ -50,6 +53,7 @@ pub struct KafkaSource {
     positions: BTreeMap<(TopicIndex, i32), i64>,
     /// The client has to be told the positions again before anything more is read.
     displaced: bool,
+    denied: Denied,
 }
 
 impl KafkaSource {
@@ -79,12 +83,14 @@ impl KafkaSource {
             client,
             ends: Ends::new(settings.watermarks().create().map_err(fatal)?, inputs.clone()),
             inputs,
+            group_id: settings.group_id.clone(),
             answering: None,
             group: None,
             forwarded_at: Instant::now(),
             held: Vec::new(),
             positions: BTreeMap::new(),
             displaced: false,
+            denied: Denied::default(),
         })
     }
 
@@ -234,6 +240,35 @@ impl KafkaSource {
         }
     }
 
+    fn client_event(&self, error: &KafkaError) -> Option<SourceEvent> {
+        let fatal = self.consumer().client().fatal_error();
+        match (error.rdkafka_error_code(), fatal) {
+            (Some(RDKafkaErrorCode::FencedInstanceId), _) | (_, Some((RDKafkaErrorCode::FencedInstanceId, _))) => Some(
+                SourceEvent::Fenced("another process joined the group with this instance-id".into()),
+            ),
+            (_, Some((code, reason))) => Some(SourceEvent::Fatal(format!("{code}: {reason}"))),
+            (Some(RDKafkaErrorCode::GroupAuthorizationFailed), None) => {
+                let group = format!("the group {}", self.group_id);
+                Some(SourceEvent::Forbidden(no_right(&[Operation::Read], &group)))
+            }
+            (Some(RDKafkaErrorCode::InvalidSessionTimeout), None) => Some(SourceEvent::Forbidden(
+                "the brokers do not allow this session.timeout.ms: it has to lie between their group.min.session.timeout.ms \
+                 and group.max.session.timeout.ms"
+                    .into(),
+            )),
+            // It is subscribed to the first input alone.
+            (Some(RDKafkaErrorCode::TopicAuthorizationFailed), None) => {
+                let topic = self.inputs.topics.first().map_or("", |(name, _)| name);
+                let right = no_right(&[Operation::Read], &format!("the topic {topic}"));
+                Some(SourceEvent::Forbidden(right))
+            }
+            (_, None) => {
+                tracing::warn!(%error, "consumer error; the client goes on trying");
+                None
+            }
+        }
+    }
+
     fn take(&mut self, messages: Vec<Polled>, into: &mut Vec<Polled>) -> Result<(), SourceError> {
         for polled in messages {
             if self.note(&polled)? {
@@ -252,13 +287,14 @@ impl Source for KafkaSource {
         let mut events = Vec::new();
         // The consumer's own queue carries the group's decisions and client errors; records come through our queues.
         match self.consumer().poll(wait) {
-            Some(Err(error)) => events.extend(client_event(self.consumer(), &error)),
+            Some(Err(error)) => events.extend(self.client_event(&error)),
             Some(Ok(message)) => {
                 let place = format!("{}/{}", message.topic(), message.partition());
                 events.push(SourceEvent::Fatal(format!("a record of {place} came past the queues")));
             }
             None => {}
         }
+        events.extend(self.denied.look(self.client.0.client(), &self.inputs));
         let pending = self.consumer().context().take();
         for rebalance in pending {
             events.push(match rebalance {
@@ -355,14 +391,28 @@ impl Source for KafkaSource {
     fn poll_engagement(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError> {
         self.reposition()?;
         let mut polled = Vec::new();
-        poll(&mut self.engagement, &self.inputs, &mut polled, most, wait)?;
+        poll(
+            &mut self.engagement,
+            &self.inputs,
+            &mut self.denied,
+            &mut polled,
+            most,
+            wait,
+        )?;
         self.take(polled, into)
     }
 
     fn poll_intents(&mut self, into: &mut Vec<Polled>, most: usize, wait: Duration) -> Result<(), SourceError> {
         self.reposition()?;
         let mut polled = Vec::new();
-        poll(&mut self.intents, &self.inputs, &mut polled, most, wait)?;
+        poll(
+            &mut self.intents,
+            &self.inputs,
+            &mut self.denied,
+            &mut polled,
+            most,
+            wait,
+        )?;
         self.take(polled, into)
     }
 
@@ -421,12 +471,13 @@ impl Drop for KafkaSource {
 fn poll(
     queue: &mut Queue<Client>,
     inputs: &Inputs,
+    denied: &mut Denied,
     into: &mut Vec<Polled>,
     most: usize,
     wait: Duration,
 ) -> Result<(), SourceError> {
     let mut failed = None;
-    queue.poll(most, wait, |message| match polled(inputs, &message) {
+    queue.poll(most, wait, |message| match polled(inputs, denied, &message) {
         Ok(Some(polled)) => into.push(polled),
         Ok(None) => {}
         Err(error) => failed = Some(error),
@@ -434,7 +485,7 @@ fn poll(
     failed.map_or(Ok(()), Err)
 }
 
-fn polled(inputs: &Inputs, message: &Message) -> Result<Option<Polled>, SourceError> {
+fn polled(inputs: &Inputs, denied: &mut Denied, message: &Message) -> Result<Option<Polled>, SourceError> {
     let name = message.topic();
     let Some(topic) = inputs.topics.iter().position(|(topic, _)| &**topic == name) else {
         return Ok(None);
@@ -468,22 +519,11 @@ fn polled(inputs: &Inputs, message: &Message) -> Result<Option<Polled>, SourceEr
         }
         Some(error) => {
             let code = RDKafkaErrorCode::from(error);
+            if code == RDKafkaErrorCode::TopicAuthorizationFailed {
+                denied.note(topic);
+            }
             tracing::warn!(topic = name, partition, error = %code, "reading an input failed; the client goes on trying");
             Ok(None)
-        }
-    }
-}
-
-fn client_event(consumer: &BaseConsumer<GroupEvents>, error: &KafkaError) -> Option<SourceEvent> {
-    let fatal = consumer.client().fatal_error();
-    match (error.rdkafka_error_code(), fatal) {
-        (Some(RDKafkaErrorCode::FencedInstanceId), _) | (_, Some((RDKafkaErrorCode::FencedInstanceId, _))) => Some(
-            SourceEvent::Fenced("another process joined the group with this instance-id".into()),
-        ),
-        (_, Some((code, reason))) => Some(SourceEvent::Fatal(format!("{code}: {reason}"))),
-        (_, None) => {
-            tracing::warn!(%error, "consumer error; the client goes on trying");
-            None
         }
     }
 }

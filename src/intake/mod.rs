@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod answers;
 pub mod client;
+mod denied;
 pub mod embedded;
 mod ends;
 pub mod hanging;
@@ -11,5 +12,6 @@ pub mod membership;
 pub mod queue;
 pub mod reader;
 mod rebalance;
+pub mod rights;
 pub mod source;
 pub mod tail;

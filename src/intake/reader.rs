@@ -5,6 +5,7 @@
 use crate::intake::answers::{CALL_TIMEOUT, bounds_of};
 use crate::intake::client::KafkaSettings;
 use crate::intake::queue::{NativeClient, Queue};
+use crate::intake::rights::{Operation, no_right};
 use crate::intake::source::Headers;
 use rdkafka::TopicPartitionList;
 use rdkafka::bindings as sys;
@@ -68,6 +69,10 @@ impl Partitions {
         match found.error().map(RDKafkaErrorCode::from) {
             None => Ok(i32::try_from(found.partitions().len()).ok().filter(|count| *count > 0)),
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Err(no_right(
+                &[Operation::Read],
+                &format!("the topic {topic} (or it does not exist)"),
+            )),
             Some(error) => Err(failed(error.to_string())),
         }
     }
@@ -189,7 +194,14 @@ impl Stretch {
                 error @ (RDKafkaRespErr::RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET
                 | RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE
                 | RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
-            ) => failed = Some(format!("{place}: {}", RDKafkaErrorCode::from(error))),
+            ) => {
+                failed = Some(match error {
+                    RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => {
+                        no_right(&[Operation::Read], &format!("the topic of {place}"))
+                    }
+                    other => format!("{place}: {}", RDKafkaErrorCode::from(other)),
+                });
+            }
             Some(_) => {}
         });
         failed.map_or(Ok(()), Err)

@@ -63,6 +63,8 @@ pub struct Status {
     started: AtomicBool,
     /// Workers, and whether each is a member of the group to which nothing was assigned.
     standby: DashMap<usize, bool>,
+    /// Workers for which a right is missing, and which.
+    forbidden: DashMap<usize, String>,
     policy: ArcSwapOption<String>,
     tripped: ArcSwapOption<String>,
 }
@@ -74,6 +76,9 @@ pub struct Readiness {
     pub ready: bool,
     /// In one word: `starting`, `standby`, `ready` or `not ready`.
     pub status: &'static str,
+    /// Which right is missing on the cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Label of the policy that judges.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
@@ -125,6 +130,7 @@ impl Status {
             unowned: ArcSwap::default(),
             started: AtomicBool::new(false),
             standby: DashMap::new(),
+            forbidden: DashMap::new(),
             policy: ArcSwapOption::empty(),
             tripped: ArcSwapOption::empty(),
         })
@@ -221,6 +227,14 @@ impl Status {
         self.standby.insert(worker, standby);
     }
 
+    /// Which right a worker is missing; none: it may do what it has to.
+    pub fn set_forbidden(&self, worker: usize, reason: Option<&str>) {
+        match reason {
+            Some(reason) => drop(self.forbidden.insert(worker, reason.to_owned())),
+            None => drop(self.forbidden.remove(&worker)),
+        }
+    }
+
     /// Label of the policy that judges.
     pub fn set_policy(&self, label: &str) {
         self.policy.store(Some(Arc::new(label.to_string())));
@@ -252,7 +266,10 @@ impl Status {
             .iter()
             .filter(|entry| entry.status.state != PartitionState::Closed)
             .peekable();
-        let (ready, status) = if !self.started.load(Ordering::Relaxed) {
+        let reason = self.forbidden.iter().next().map(|entry| entry.value().clone());
+        let (ready, status) = if reason.is_some() {
+            (false, "not ready")
+        } else if !self.started.load(Ordering::Relaxed) {
             (false, "starting")
         } else if owned.peek().is_none() {
             match !self.standby.is_empty() && self.standby.iter().all(|worker| *worker.value()) {
@@ -268,6 +285,7 @@ impl Status {
         Readiness {
             ready,
             status,
+            reason,
             policy,
             partitions,
             unowned_partitions: self.unowned.load().to_vec(),

@@ -13,7 +13,7 @@ use crate::store::{Store, StoreError, StoreMeta, Stores};
 use crate::task::batch::{BatchError, Culprit, Prepared, Work};
 use crate::task::clock::Clock;
 use crate::task::partition::Task;
-use crate::task::worker::{Worker, WorkerExit};
+use crate::task::worker::{Forbidden, RETRY_FORBIDDEN_MS, Worker, WorkerExit};
 use crate::verdict::TopicNames;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             Ok(state_positions) => {
                 self.metrics.shared().transaction(TransactionOutcome::Committed);
                 self.published_policy = Some(policy.sha256);
+                self.allow(Forbidden::Committing);
                 self.acquit(&closings);
                 self.close(closings, &state_positions);
                 Ok(true)
@@ -78,6 +79,13 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             Err(CommitError::Uncertain(reason)) => {
                 self.metrics.shared().transaction(TransactionOutcome::Unknown);
                 self.recover(&reason);
+                Ok(false)
+            }
+            Err(CommitError::Forbidden(reason)) => {
+                self.metrics.shared().transaction(TransactionOutcome::Aborted);
+                self.recover(&reason);
+                self.forbid(Forbidden::Committing, reason);
+                self.producer_retry_at_ms = self.clock.monotonic_ms().saturating_add(RETRY_FORBIDDEN_MS);
                 Ok(false)
             }
             Err(CommitError::Refused(reason)) => {

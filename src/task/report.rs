@@ -91,14 +91,16 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         let held_up = held_up.map(|held_up| format!("judging waits for engagement: {}", held_up.reason));
         let obstacle = self
             .clock_obstacle
-            .as_ref()
-            .or(task.obstacle.as_ref())
-            .or(held_up.as_ref());
+            .as_deref()
+            .or(self.missing_right())
+            .or(task.obstacle.as_deref())
+            .or(held_up.as_deref());
         let (state, reason, remaining) = match &task.stage {
-            Stage::Running if obstacle.is_some() => (PartitionState::Blocked, obstacle.cloned(), None),
+            Stage::Running if obstacle.is_some() => (PartitionState::Blocked, obstacle.map(str::to_owned), None),
             Stage::Restoring(restore) => {
                 let remaining = u64::try_from(restore.remaining).ok();
-                (PartitionState::Restoring, restore.obstacle.clone(), remaining)
+                let reason = restore.obstacle.as_deref().or(self.missing_right());
+                (PartitionState::Restoring, reason.map(str::to_owned), remaining)
             }
             Stage::Running => (PartitionState::Running, None, None),
             Stage::Blocked { reason, .. } => (PartitionState::Blocked, Some(reason.clone()), None),

@@ -83,7 +83,18 @@ pub enum Turned {
     Idle,
 }
 
+/// What a right may be missing for: it is there again when that has worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Forbidden {
+    Joining,
+    Reading,
+    Producing,
+    Committing,
+}
+
 const CHANGELOG_RECORDS: usize = 10_000;
+/// What is not allowed is tried again: rights are given without telling anybody.
+pub(super) const RETRY_FORBIDDEN_MS: i64 = 5_000;
 const RETRY_PRODUCER_MS: i64 = 500;
 /// A step of a restore that took this long has waited for the cluster.
 const SLOW_RESTORE_STEP_MS: i64 = 1_000;
@@ -114,10 +125,12 @@ pub struct Worker<L: Log, S: Stores, C: Clock> {
     /// What was refused on its own once; forgotten like the poisoned. A set: after each recovery another partition may be the
     /// first to run again, and two records that are refused must not make each other's first time forgotten.
     pub(super) suspects: HashSet<Culprit>,
-    producer_retry_at_ms: i64,
+    pub(super) producer_retry_at_ms: i64,
     pub(super) lag_at_ms: i64,
     /// Whose names are the labels of the metrics: by hash.
     bounds_of: [u8; 32],
+    /// What the cluster does not allow, and which right is missing.
+    forbidden: BTreeMap<Forbidden, String>,
     /// Why nothing at all is judged: the wall clock was set.
     pub(super) clock_obstacle: Option<String>,
     /// The group has not said what is assigned, or has taken partitions back since: an assignment (it may be empty) is to come.
@@ -164,6 +177,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             producer_retry_at_ms: i64::MIN,
             lag_at_ms: i64::MIN,
             bounds_of: [0; 32],
+            forbidden: BTreeMap::new(),
             clock_obstacle: None,
             awaits_assignment: true,
         })
@@ -206,6 +220,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                     self.source.hold(&partitions)?;
                     self.group = self.source.group().ok();
                     self.awaits_assignment = false;
+                    self.allow(Forbidden::Joining);
                     self.status.set_started();
                     tracing::info!(worker = self.settings.index, ?partitions, "partitions assigned");
                     for partition in partitions {
@@ -219,6 +234,9 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                     self.source.release(&partitions)?;
                     self.awaits_assignment = true;
                 }
+                SourceEvent::Forbidden(reason) => self.forbid(Forbidden::Joining, reason),
+                SourceEvent::ReadingForbidden(Some(reason)) => self.forbid(Forbidden::Reading, reason),
+                SourceEvent::ReadingForbidden(None) => self.allow(Forbidden::Reading),
                 SourceEvent::Fenced(reason) => return Err(WorkerExit::Fenced(reason)),
                 SourceEvent::Fatal(reason) => return Err(WorkerExit::Fatal(reason)),
             }
@@ -251,7 +269,14 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             return Ok(false);
         }
         match self.log.producer() {
-            Ok(producer) => self.producer = Some(producer),
+            Ok(producer) => {
+                self.producer = Some(producer);
+                self.allow(Forbidden::Producing);
+            }
+            Err(CommitError::Forbidden(reason)) => {
+                self.forbid(Forbidden::Producing, reason);
+                self.producer_retry_at_ms = self.clock.monotonic_ms().saturating_add(RETRY_FORBIDDEN_MS);
+            }
             Err(CommitError::Fenced(reason)) => return Err(WorkerExit::Fenced(reason)),
             Err(CommitError::Uncertain(reason) | CommitError::Refused(reason)) => {
                 tracing::warn!(worker = self.settings.index, reason, "the producer cannot start yet");
@@ -259,6 +284,34 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             }
         }
         Ok(self.producer.is_some())
+    }
+
+    /// The cluster does not allow something: nothing can be judged until it does, and no record is to blame.
+    pub(super) fn forbid(&mut self, what: Forbidden, reason: String) {
+        if self.forbidden.get(&what) != Some(&reason) {
+            let worker = self.settings.index;
+            tracing::error!(
+                worker,
+                reason,
+                "not allowed: nothing is judged until it is; trying again"
+            );
+            self.forbidden.insert(what, reason);
+            self.status.set_forbidden(worker, self.missing_right());
+        }
+    }
+
+    /// That has worked.
+    pub(super) fn allow(&mut self, what: Forbidden) {
+        if let Some(reason) = self.forbidden.remove(&what) {
+            let worker = self.settings.index;
+            tracing::info!(worker, before = reason, "allowed now");
+            self.status.set_forbidden(worker, self.missing_right());
+        }
+    }
+
+    /// Which right is missing.
+    pub(super) fn missing_right(&self) -> Option<&str> {
+        self.forbidden.values().next().map(String::as_str)
     }
 
     fn restore(&mut self) -> Result<bool, WorkerExit> {

@@ -40,6 +40,7 @@ impl Cluster {
             transaction_version,
             settings: SETTINGS.iter().map(owned).collect(),
             relayed: true,
+            ..BrokerOptions::default()
         });
         let orders = Arc::new(Orders::default());
         let ports = broker.relays();

@@ -55,6 +55,10 @@ pub struct BrokerOptions {
     /// Each node gets a second listener, whose advertised port is not its own but one for a relay in front of it (see
     /// [`Broker::relays`]): whoever comes by it stays behind the relay, the others go direct.
     pub relayed: bool,
+    /// Further listeners of every node (so of a single one), beside the open one: name, protocol, `host:port`.
+    pub listeners: Vec<(String, String, String)>,
+    /// Further arguments of `kafka-storage format`.
+    pub format_arguments: Vec<String>,
 }
 
 impl Default for BrokerOptions {
@@ -64,6 +68,8 @@ impl Default for BrokerOptions {
             transaction_version: TransactionVersion::Two,
             settings: Vec::new(),
             relayed: false,
+            listeners: Vec::new(),
+            format_arguments: Vec::new(),
         }
     }
 }
@@ -267,6 +273,11 @@ impl Broker {
         *child = Some(run_into(command, &node.log_file()));
     }
 
+    /// All that the first node has logged so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.nodes[0].log_file()).unwrap_or_default()).into_owned()
+    }
+
     /// The folder of one node's log segments (from 0), for tests that look at files.
     pub fn data_directory(&self, index: usize) -> PathBuf {
         self.nodes[index].directory.join("data")
@@ -285,7 +296,8 @@ impl Broker {
             .java(&["-Xmx256m", "-XX:TieredStopAtLevel=1"], "kafka.tools.StorageTool");
         command
             .args(["format", "-t", CLUSTER_ID, "--feature", version, "-c"])
-            .arg(node.settings_file());
+            .arg(node.settings_file())
+            .args(&options.format_arguments);
         let mut child = run_into(command, &node.log_file());
         let code = os::wait_exit(&mut child, START_TIMEOUT);
         assert_eq!(
@@ -301,22 +313,31 @@ impl Broker {
         let voters: Vec<String> = self.nodes.iter().map(voter).collect();
         let replicas = options.nodes.min(3);
         let in_sync = replicas.saturating_sub(1).max(1);
+        let further = |sign: &str, value: fn(&(String, String, String)) -> &str| -> String {
+            let entries = options.listeners.iter();
+            let entries = entries.map(|listener| format!(",{}{sign}{}", listener.0, value(listener)));
+            entries.collect()
+        };
+        let further_addresses = further("://", |(_, _, address)| address);
+        let further_protocols = further(":", |(_, protocol, _)| protocol);
         let mut lines = vec![
             "process.roles=broker,controller".to_owned(),
             format!("node.id={}", node.id),
             format!("controller.quorum.voters={}", voters.join(",")),
             format!(
-                "listeners=CLIENT://{},CONTROLLER://{}{}",
+                "listeners=CLIENT://{}{further_addresses},CONTROLLER://{}{}",
                 node.client_port.address(),
                 node.controller_port.address(),
                 node.relayed(|ports| &ports.listener)
             ),
             format!(
-                "advertised.listeners=CLIENT://{}{}",
+                "advertised.listeners=CLIENT://{}{further_addresses}{}",
                 node.client_port.address(),
                 node.relayed(|ports| &ports.advertised)
             ),
-            "listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,RELAYED:PLAINTEXT".to_owned(),
+            format!(
+                "listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,RELAYED:PLAINTEXT{further_protocols}"
+            ),
             "inter.broker.listener.name=CLIENT".to_owned(),
             "controller.listener.names=CONTROLLER".to_owned(),
             format!("log.dirs={}", node.directory.join("data").display()),

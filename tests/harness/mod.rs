@@ -11,17 +11,21 @@
 // Every test binary compiles this module for itself and uses a part of it.
 #![allow(dead_code, unused_imports, unused_macros)]
 
+pub mod acls;
 pub mod broker;
 pub mod client;
 pub mod http;
 pub mod installation;
 pub mod os;
 pub mod process;
+pub mod secured;
 
+pub use acls::{Acl, Resource};
 pub use broker::{Broker, BrokerOptions, TransactionVersion};
 pub use client::{Committed, KafkaClient, Outgoing, Partitioner, ReadRecord, TopicSpec};
 pub use http::{Metrics, Response};
 pub use process::{Launch, Process, TopicSet};
+pub use secured::SecuredBroker;
 
 use std::io::Write;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -144,6 +144,25 @@ impl Launch {
         self
     }
 
+    /// Runs another command of the binary to its end, with these settings and this environment.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        let directory = os::new_directory("command");
+        let settings_file = self.write(&directory, "127.0.0.1:0");
+        let mut command = binary();
+        command.args(arguments).arg("--config").arg(settings_file);
+        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
+        command.stdin(Stdio::null()).output().expect("the forbear binary runs")
+    }
+
+    /// Writes policy and settings; answers where the settings are.
+    fn write(&self, directory: &Path, listen: &str) -> PathBuf {
+        let policy_file = directory.join("policy.yaml");
+        let settings_file = directory.join("forbear.toml");
+        fs::write(&policy_file, &self.policy).expect("a policy file");
+        fs::write(&settings_file, self.to_toml(&policy_file, listen)).expect("a settings file");
+        settings_file
+    }
+
     fn to_toml(&self, policy_file: &Path, listen: &str) -> String {
         let mut root = Table::new();
         root.insert("topics".to_owned(), Value::Table(self.topics.to_table()));
@@ -179,11 +198,8 @@ impl Process {
     pub fn start(launch: &Launch) -> Self {
         let directory = os::new_directory("process");
         let http_port = PortLease::take();
-        let policy_file = directory.join("policy.yaml");
-        let settings_file = directory.join("forbear.toml");
+        let settings_file = launch.write(&directory, &http_port.address());
         let log = directory.join("stderr.log");
-        fs::write(&policy_file, &launch.policy).expect("a policy file");
-        fs::write(&settings_file, launch.to_toml(&policy_file, &http_port.address())).expect("a settings file");
         let mut command = binary();
         command
             .arg("run")

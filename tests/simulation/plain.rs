@@ -171,7 +171,8 @@ impl PlainWorker {
                     }
                 }
                 SourceEvent::Fenced(why) => return Err(SourceError::Fenced(why)),
-                SourceEvent::Fatal(why) => return Err(SourceError::Fatal(why)),
+                SourceEvent::ReadingForbidden(_) => {}
+                SourceEvent::Forbidden(why) | SourceEvent::Fatal(why) => return Err(SourceError::Fatal(why)),
             }
         }
         Ok(some)

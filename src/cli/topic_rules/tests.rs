@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cli::settings::Settings;
+use std::collections::BTreeSet;
 
 fn expected_topics() -> Vec<ExpectedTopic> {
     let settings = Settings::parse("", []).expect("defaults");
@@ -174,6 +175,7 @@ fn new_topics_follow_the_partition_count_and_the_size_of_the_inputs_that_exist()
         cluster_id: None,
         broker_count: 1,
         topics,
+        ..Cluster::default()
     };
     let new = plan(&expected_topics(), &cluster, None, None).expect("a plan");
     assert!(new.iter().all(|topic| topic.name != "forbear.intents"));
@@ -195,4 +197,50 @@ fn a_topic_name_that_kafka_refuses_is_refused_before() {
     let settings = Settings::parse("", []).expect("defaults");
     let topics = expected(&settings.topics, &["e mail".to_owned()]);
     assert!(plan(&topics, &Cluster::default(), None, None).is_err());
+}
+
+#[test]
+fn a_right_that_is_missing_is_named_with_topic_and_operation() {
+    let all = BTreeSet::from([
+        Operation::Read,
+        Operation::Write,
+        Operation::Describe,
+        Operation::DescribeConfigs,
+    ]);
+    let mut cluster = planned_cluster();
+    for topic in expected_topics() {
+        cluster.rights.insert(topic.name, Rights::Told(all.clone()));
+    }
+    assert_eq!(verify(&expected_topics(), &cluster), []);
+    assert_eq!(forbidden(&expected_topics(), &cluster), []);
+    assert_eq!(unknown(&expected_topics(), &cluster), Vec::<String>::new());
+    let mut lose = |topic: &str, operation: Operation| {
+        let mut left = all.clone();
+        left.remove(&operation);
+        cluster.rights.insert(topic.to_owned(), Rights::Told(left));
+    };
+    lose("approved.sms", Operation::Write);
+    lose("forbear.engagement", Operation::Read);
+    lose("forbear.state", Operation::DescribeConfigs);
+    // An input is not written to.
+    lose("forbear.intents", Operation::Write);
+    cluster.rights.insert("forbear.policies".to_owned(), Rights::Hidden);
+    cluster.topics.remove("forbear.policies");
+    let said = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.problem).collect::<Vec<_>>();
+    assert_eq!(
+        said(forbidden(&expected_topics(), &cluster)),
+        [
+            "forbear.engagement cannot be used: this Kafka user has no right to Read on it",
+            "approved.sms cannot be used: this Kafka user has no right to Write on it",
+            "forbear.policies cannot be used: this Kafka user has no right to Write on it",
+        ]
+    );
+    let unseen = [
+        "forbear.state cannot be checked: this Kafka user has no right to DescribeConfigs on it",
+        "forbear.policies cannot be seen: it does not exist, or this Kafka user has no right to Describe on it",
+    ];
+    assert_eq!(unknown(&expected_topics(), &cluster), unseen);
+    let problems = verify(&expected_topics(), &cluster);
+    assert!(problems.iter().all(|problem| problem.prevents_run));
+    assert_eq!(said(problems), unseen);
 }

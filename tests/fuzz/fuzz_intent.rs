@@ -1,0 +1,7 @@
+//! The fuzzer's way to [`targets::intent`].
+#![no_main]
+
+#[allow(dead_code)]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::intent(bytes));
