@@ -80,6 +80,7 @@
 //! | a transactional call never returns | the watchdog ends the process with 75 |
 //! | fenced (a second process of one name) | the older one exits with 75 |
 //! | revoked in the middle of a batch | cannot happen: rebalances are answered between batches; a lost assignment drops buffers and tasks |
+//! | a kill after a partition was given back and before it was handed on | nobody owns it until, 20 to 30 s later, a member joins anew because of it (`intake/membership.rs`) |
 //! | a zombie wakes up | its commit is refused by member and generation; it recovers |
 //! | the end of an engagement partition is not known, or not reached | engagement that was read is applied, nothing is judged in *that* partition; named in `/readyz` and the log after 3 s; the others neither wait nor lose room |
 //! | an engagement position that retention has passed | the partition is blocked: an opt-out may be missing |
@@ -120,9 +121,6 @@
 //! - One transaction covers all tasks of a worker: while a partition of an *output* topic (or of the state topic) has no leader,
 //!   the tasks that share the worker with whoever writes there cannot commit either. Replication of the outputs is the answer;
 //!   only the inputs are isolated partition by partition.
-//! - A member that is killed (not one that is asked to end) after it gave a partition back, and before the group has handed it
-//!   on, may come back as the static member that it was, without a new round of the group: until the group changes nobody owns
-//!   that partition. Its lag grows, and no instance names it.
 //! - Between several engagement topics there is no order within one batch: each topic's own order holds.
 //! - librdkafka has no transaction protocol version 2 (KIP-890). See the row on it in the table above, and the README.
 //! - The secret under which erased customer ids are hashed is the lineage of the partition, which stands in the state topic

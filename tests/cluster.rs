@@ -4,6 +4,8 @@
 
 #[path = "cluster/audit.rs"]
 mod audit;
+#[path = "cluster/audit_command.rs"]
+mod audit_command;
 #[path = "auditor/mod.rs"]
 mod auditor;
 #[path = "cluster/changes.rs"]
@@ -33,3 +35,5 @@ mod privacy;
 mod records;
 #[path = "cluster/scene.rs"]
 mod scene;
+#[path = "cluster/small_disk.rs"]
+mod small_disk;

@@ -15,6 +15,9 @@ use std::process::Command;
 const SEEDS: u64 = 3_000;
 /// The variable that turns a bug on.
 const SWITCH: &str = "FORBEAR_SEEDED_BUG";
+/// Both builds share a target folder, in which cargo tells a package by its name and version: under one version it would take
+/// the library of the copy, bugs and all, for that of the tree.
+const COPY_VERSION: &str = "0.0.0-seeded-bugs";
 const ENGINE_TEST: &str = "the_engine_keeps_every_promise_under_every_seed";
 
 #[derive(Deserialize)]
@@ -128,18 +131,20 @@ fn build(mutations: &[Mutation]) -> PathBuf {
     for folder in ["src", "tests/simulation", "tests/auditor", ".cargo", "deploy/policies"] {
         copy(folder, &tree, mutations);
     }
-    for file in ["tests/simulation.rs", "Cargo.lock"] {
-        copy(file, &tree, mutations);
-    }
+    copy("tests/simulation.rs", &tree, mutations);
+    let lock = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
+    let ours = format!("name = \"forbear\"\nversion = \"{}\"", env!("CARGO_PKG_VERSION"));
+    assert_eq!(lock.matches(&ours).count(), 1, "{ours}");
+    let theirs = format!("name = \"forbear\"\nversion = \"{COPY_VERSION}\"");
+    write(&tree.join("Cargo.lock"), &lock.replace(&ours, &theirs));
     // The library and the simulation alone: a program of that name would take the place of the real one.
     let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
     let mut manifest: toml::Table = manifest.parse().expect("a manifest");
     manifest.remove("bench");
-    manifest["package"]
-        .as_table_mut()
-        .expect("a package")
-        .remove("default-run");
-    manifest["package"].as_table_mut().expect("a package").remove("readme");
+    let package = manifest["package"].as_table_mut().expect("a package");
+    package.remove("default-run");
+    package.remove("readme");
+    package.insert("version".to_owned(), COPY_VERSION.into());
     write(&tree.join("Cargo.toml"), &manifest.to_string());
 
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"))

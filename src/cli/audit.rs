@@ -16,6 +16,8 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// One look at a partition waits so long at most; an interrupt is heard in between.
@@ -90,6 +92,7 @@ pub(super) fn execute(arguments: &AuditArguments) -> Result<ExitCode, String> {
     let mut logs = KafkaLogs {
         partitions: Partitions::new(kafka_settings(&settings))?,
         interrupt: interrupt.clone(),
+        closing: Closing::default(),
     };
     let mut store = StoreSettings::new(directory.0.join("state"));
     store.block_cache_bytes = usize::try_from(arguments.memory * MIB / 8).unwrap_or(usize::MAX);
@@ -191,6 +194,30 @@ impl Drop for WorkDirectory {
 struct KafkaLogs {
     partitions: Partitions,
     interrupt: Interrupt,
+    closing: Closing,
+}
+
+/// Clients that are being closed. Each takes a tenth of a second for it, and there is one for each partition of each topic:
+/// nobody waits for them before the end.
+#[derive(Clone, Default)]
+struct Closing(Arc<Mutex<Vec<JoinHandle<()>>>>);
+
+impl Closing {
+    fn close(&self, read: Stretch) {
+        let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.retain(|thread| !thread.is_finished());
+        threads.push(std::thread::spawn(move || drop(read)));
+    }
+}
+
+impl Drop for KafkaLogs {
+    fn drop(&mut self) {
+        let threads = std::mem::take(&mut *self.closing.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A client that panics while it is closed has nothing to tell any more.
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Logs for KafkaLogs {
@@ -221,6 +248,7 @@ impl Logs for KafkaLogs {
             stretch,
             place: format!("{topic}/{partition}"),
             interrupt: self.interrupt.clone(),
+            closing: self.closing.clone(),
         })
     }
 }
@@ -242,6 +270,7 @@ struct KafkaCursor {
     stretch: Option<Stretch>,
     place: String,
     interrupt: Interrupt,
+    closing: Closing,
 }
 
 impl Cursor for KafkaCursor {
@@ -263,7 +292,9 @@ impl Cursor for KafkaCursor {
                     }));
                 }
                 Look::Over => {
-                    self.stretch = None;
+                    if let Some(read) = self.stretch.take() {
+                        self.closing.close(read);
+                    }
                     return Ok(None);
                 }
                 Look::Nothing if self.interrupt.asked() => return Err(Halt::Interrupted),

@@ -247,6 +247,17 @@ impl Reload {
             match loaded {
                 Ok(policy) => {
                     tracing::info!(policy = &*policy.label, "the policy was replaced");
+                    let kept = channel_names(&policy);
+                    let gone: Vec<String> = channel_names(&self.policy.load())
+                        .into_iter()
+                        .filter(|channel| !kept.contains(channel))
+                        .collect();
+                    if !gone.is_empty() {
+                        tracing::warn!(
+                            ?gone,
+                            "channels are no longer in the policy: what waits for them is suppressed with policy_error"
+                        );
+                    }
                     tell_policy(&self.metrics, &self.status, &policy);
                     self.policy.store(Arc::new(policy));
                     self.metrics.policy_reload(true);

@@ -214,7 +214,11 @@ fn render_created(created: &[NewTopic], format: Format) -> String {
             .iter()
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
-        table.add_row([topic.name.clone(), topic.partition_count.to_string(), configs.join(" ")]);
+        table.add_row([
+            topic.name.clone(),
+            topic.partition_count.to_string(),
+            configs.join("\n"),
+        ]);
     }
     format!("{table}\n")
 }

@@ -2,8 +2,8 @@
 //!
 //! A producer serves until the first call that errs or times out, and is dropped then, always: librdkafka retries the end of a
 //! transaction silently, so after any doubt the only safe thing is a new producer, whose start settles what was open. That goes
-//! for a commit that succeeded, too: where it took suspiciously long, a first request to end the transaction may still be on its
-//! way and would end a later one. The next transaction then begins with a new producer, whose epoch bars the old request.
+//! for a commit that succeeded, too: where it took as long as a second request takes, a first one may still be on its way (a connection
+//! that broke while the broker was slow) and would end a later transaction in the middle. The next transaction then begins with a new producer, whose epoch bars the old request.
 
 use crate::commit::forbidden::{is_forbidden, missing_rights, no_group, no_identity};
 use crate::commit::log::{
@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// After this long in one commit the outcome is treated as unknown.
 const COMMIT_DEADLINE: Duration = Duration::from_secs(20);
-/// A commit that took longer may have been asked for more than once (the client waits half a second before it asks again).
-const SUSPICIOUS_AFTER: Duration = Duration::from_secs(1);
 /// Start of a producer: may wait for the coordinator to load and for a predecessor's transaction to be settled.
 const INITIALISE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -155,6 +153,18 @@ struct Identity {
 }
 
 impl Identity {
+    /// The client asks again at the earliest after four fifths of its backoff (it takes a fifth off or adds it by chance), counted
+    /// from the moment when the connection was lost: what is over before that was asked for once. A first request that got
+    /// lost on its way may arrive at any time.
+    fn asked_once_within(&self) -> Duration {
+        let settings = self.settings.producer(self.worker);
+        let backoff_ms = settings
+            .get("retry.backoff.ms")
+            .and_then(|value| value.parse::<u64>().ok());
+        // Without one every transaction is doubted.
+        Duration::from_millis(backoff_ms.unwrap_or(0).saturating_mul(7) / 10)
+    }
+
     /// A new producer that has passed `init_transactions`.
     fn start(&self, call_clock: &CallClock, origin: Instant) -> Result<ThreadedProducer<Deliveries>, CommitError> {
         let deliveries = Deliveries {
@@ -194,6 +204,8 @@ pub struct KafkaProducer {
     identity: Identity,
     /// The last commit took so long that the client may have asked more than once.
     doubtful: bool,
+    /// A request to end a transaction that was answered sooner was made once only.
+    asked_once_within: Duration,
     /// Of the newest transaction.
     handed_over_in: Duration,
     inputs: Inputs,
@@ -211,6 +223,7 @@ impl KafkaProducer {
         };
         Ok(Self {
             producer: identity.start(&log.call_clock, log.origin)?,
+            asked_once_within: identity.asked_once_within(),
             identity,
             doubtful: false,
             handed_over_in: Duration::ZERO,
@@ -227,7 +240,7 @@ impl KafkaProducer {
         group: &ConsumerGroupMetadata,
     ) -> Result<(), CommitError> {
         if self.doubtful {
-            tracing::info!("the last commit was suspiciously slow: a new producer takes over");
+            tracing::debug!("the last commit may have been asked for twice: a new producer takes over");
             self.producer = self.identity.start(&self.call_clock, self.origin)?;
             self.doubtful = false;
         }
@@ -250,13 +263,21 @@ impl KafkaProducer {
                 .map_err(|error| self.judge(&error))?;
             element.set_metadata(commit.metadata.as_str());
         }
+        // Everything is written first. So the partitions are in the transaction, and the coordinator does not answer that the one
+        // before is still being completed, for which the client would wait its whole backoff; and what is timed below is the
+        // asking and nothing else. What fails here, the commit says.
+        self.call_clock.enter(self.origin);
+        raw::flush(self.producer.client(), CALL_TIMEOUT);
+        let asked = Instant::now();
         if offsets.count() > 0 {
             self.call_clock.enter(self.origin);
             self.producer
                 .send_offsets_to_transaction(&offsets, group, CALL_TIMEOUT)
                 .map_err(|error| self.judge(&error))?;
         }
-        self.end()
+        self.end()?;
+        self.doubtful = asked.elapsed() > self.asked_once_within;
+        Ok(())
     }
 
     fn send(&self, outgoing: &Outgoing) -> Result<(), CommitError> {
@@ -296,10 +317,7 @@ impl KafkaProducer {
         loop {
             self.call_clock.enter(self.origin);
             match raw::commit_transaction(self.producer.client(), CALL_TIMEOUT) {
-                Ok(()) => {
-                    self.doubtful = started.elapsed() > SUSPICIOUS_AFTER;
-                    return Ok(());
-                }
+                Ok(()) => return Ok(()),
                 // The commit is under way: the same call again, never an abort.
                 Err(error) if error.retriable && !error.fatal && started.elapsed() < COMMIT_DEADLINE => {}
                 Err(error) => return Err(self.judge_raw(&error)),

@@ -1,4 +1,4 @@
-//! The raw commit call: the only `unsafe` code of `commit`.
+//! The raw calls that end a transaction: the only `unsafe` code of `commit`.
 //!
 //! Why: the Rust client's `commit_transaction` flushes first in steps of 100 ms, a floor under every commit; librdkafka's own call flushes by
 //! itself and answers as soon as the broker does (2–6 ms on loopback). A delivery-report thread has to run meanwhile.
@@ -24,6 +24,15 @@ pub struct RawError {
     pub retriable: bool,
     /// The transaction can only be aborted.
     pub requires_abort: bool,
+}
+
+/// Waits until everything that was handed over has been written or has failed, at most so long. Whether it was, the commit tells.
+pub fn flush<C: ClientContext>(client: &Client<C>, wait: Duration) {
+    let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: the handle is live while `client` is borrowed, and the call may be made from any thread.
+    unsafe {
+        sys::rd_kafka_flush(client.native_ptr(), wait_ms);
+    }
 }
 
 /// Commits the open transaction of a producer. (A client that has none is told so by librdkafka, as an error.)

@@ -22,6 +22,9 @@ pub struct KafkaSettings {
 /// How long a transactional call may take before the broker gives the transaction up. Other time limits rest on it.
 pub const TRANSACTION_TIMEOUT_MS: u64 = 10_000;
 
+/// See [`KafkaSettings::producer`].
+const RETRY_BACKOFF_MS: u64 = 1_000;
+
 impl KafkaSettings {
     /// The consumer of worker `worker`. Offsets are committed by transactions only, a position outside the log is an
     /// error that the task decides about (never a silent jump), ends of partitions are reported (the consent barrier
@@ -50,6 +53,12 @@ impl KafkaSettings {
         let mut config = self.base(&self.producer_properties);
         config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string());
         set_default(&mut config, "statistics.interval.ms", "5000");
+        // How long a commit may take without a doubt whether the client has asked for it twice (see `commit::kafka`): a broker
+        // that writes to many partitions needs 100 ms and more. What is asked again after a lost connection waits as long.
+        // (The client wants it no higher than its ceiling, which may be the operator's.)
+        let ceiling_ms = config.get("retry.backoff.max.ms").and_then(|value| value.parse().ok());
+        let backoff_ms = RETRY_BACKOFF_MS.min(ceiling_ms.unwrap_or(RETRY_BACKOFF_MS));
+        set_default(&mut config, "retry.backoff.ms", &backoff_ms.to_string());
         set_default(&mut config, "linger.ms", "5");
         set_default(&mut config, "batch.size", "1000000");
         set_default(&mut config, "batch.num.messages", "10000");

@@ -225,6 +225,21 @@ impl KafkaSource {
         Ok(true)
     }
 
+    /// An unanswered rebalance would hold the end of the membership up for ever.
+    fn answer_what_is_pending(&self) {
+        for rebalance in self.consumer().context().take() {
+            let (Rebalance::Assign { eager, .. } | Rebalance::Revoke { eager, .. }) = rebalance;
+            let answer = if eager {
+                self.consumer().unassign()
+            } else {
+                self.consumer().incremental_unassign(&TopicPartitionList::new())
+            };
+            if let Err(error) = answer {
+                tracing::debug!(%error, "unanswered rebalance while leaving");
+            }
+        }
+    }
+
     fn client_event(&self, error: &KafkaError) -> Option<SourceEvent> {
         let fatal = self.consumer().client().fatal_error();
         match (error.rdkafka_error_code(), fatal) {
@@ -236,6 +251,11 @@ impl KafkaSource {
                 let group = format!("the group {}", self.group_id);
                 Some(SourceEvent::Forbidden(no_right(&[Operation::Read], &group)))
             }
+            (Some(RDKafkaErrorCode::InvalidSessionTimeout), None) => Some(SourceEvent::Forbidden(
+                "the brokers do not allow this session.timeout.ms: it has to lie between their group.min.session.timeout.ms \
+                 and group.max.session.timeout.ms"
+                    .into(),
+            )),
             // It is subscribed to the first input alone.
             (Some(RDKafkaErrorCode::TopicAuthorizationFailed), None) => {
                 let topic = self.inputs.topics.first().map_or("", |(name, _)| name);
@@ -426,6 +446,7 @@ impl Source for KafkaSource {
     fn leave(&mut self) {
         // A static member that only closes keeps its seat for the session's time-out; to unsubscribe leaves.
         self.consumer().context().close();
+        self.answer_what_is_pending();
         self.consumer().unsubscribe();
         for _ in 0..20 {
             let _ = self.consumer().poll(Duration::from_millis(50));
@@ -443,18 +464,7 @@ impl Source for KafkaSource {
 impl Drop for KafkaSource {
     fn drop(&mut self) {
         self.consumer().context().close();
-        for rebalance in self.consumer().context().take() {
-            let (Rebalance::Assign { eager, .. } | Rebalance::Revoke { eager, .. }) = rebalance;
-            // An unanswered rebalance would hold the close up for ever.
-            let answer = if eager {
-                self.client.0.unassign()
-            } else {
-                self.client.0.incremental_unassign(&TopicPartitionList::new())
-            };
-            if let Err(error) = answer {
-                tracing::debug!(%error, "unanswered rebalance while closing");
-            }
-        }
+        self.answer_what_is_pending();
     }
 }
 
@@ -503,7 +513,8 @@ fn polled(inputs: &Inputs, denied: &mut Denied, message: &Message) -> Result<Opt
         ) => {
             // On an event, the value is librdkafka's own text.
             let reason = message.value().map(String::from_utf8_lossy).unwrap_or_default();
-            tracing::warn!(topic = name, partition, %reason, "the client lost the position of an input");
+            // The client says so after a rebalance, too, of a partition that is whole: the task tells of a true loss.
+            tracing::debug!(topic = name, partition, %reason, "the client asks where to read on");
             Ok(Some(Polled::OutOfRange { topic, partition }))
         }
         Some(error) => {

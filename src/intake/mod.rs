@@ -8,6 +8,7 @@ pub mod embedded;
 mod ends;
 pub mod hanging;
 pub mod kafka;
+pub mod membership;
 pub mod queue;
 pub mod reader;
 mod rebalance;

@@ -64,7 +64,7 @@ pub enum SourceEvent {
     Assigned(Vec<i32>),
     /// Partition numbers that go away. Has to be answered with [`Source::release`]; `lost`: somebody may own them already.
     Revoked { partitions: Vec<i32>, lost: bool },
-    /// The cluster does not allow it to join; the client goes on trying. Says which right is missing.
+    /// The cluster does not allow it to join; the client goes on trying. Says which right is missing, or what is wrong.
     Forbidden(String),
     /// The cluster does not allow an input to be read any more, and which right is missing; or it allows all of them again.
     ReadingForbidden(Option<String>),

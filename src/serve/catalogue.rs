@@ -228,6 +228,24 @@ pub const HANGING_TRANSACTION_SECONDS: Description = Description {
     act: "Find and abort it: `kafka-transactions.sh find-hanging`, then `abort`.",
 };
 
+/// When this process was started.
+pub const START_TIME_SECONDS: Description = Description {
+    name: "forbear_start_time_seconds",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "When this process was started, in seconds since 1970 (UTC).",
+    act: "Changes again and again: the process ends and is started again; its log says why. `fenced`: two processes use one `instance-id`.",
+};
+
+/// Partitions that no member of the group has had for 20 s.
+pub const UNOWNED_PARTITIONS: Description = Description {
+    name: "forbear_unowned_partitions",
+    kind: Kind::Gauge,
+    labels: &[],
+    help: "Partitions that no member of the group has had for 20 s, as this instance sees the group.",
+    act: "An instance joins anew by itself, which hands them out. Stays above 0: restart the instances one after the other with `--leave`.",
+};
+
 /// Intents that retention removed before they were judged.
 pub const LOST_INTENTS_TOTAL: Description = Description {
     name: "forbear_lost_intents_total",
@@ -441,6 +459,8 @@ pub const CATALOGUE: &[Description] = &[
     CUSTOMERS,
     STAGE_SECONDS_TOTAL,
     HANGING_TRANSACTION_SECONDS,
+    UNOWNED_PARTITIONS,
+    START_TIME_SECONDS,
     LOST_INTENTS_TOTAL,
     STORES_SET_ASIDE_TOTAL,
     KAFKA_RECEIVED_MESSAGES,

@@ -17,7 +17,7 @@ use prometheus::{
 };
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Label value for what the policy does not know.
 pub const OTHER: &str = "other";
@@ -93,6 +93,8 @@ pub struct Metrics {
     customers: IntGauge,
     stages: [Counter; 8],
     pub(super) hanging_transaction: IntGaugeVec,
+    pub(super) unowned_partitions: IntGauge,
+    start_time: IntGauge,
     lost_intents: IntCounterVec,
     stores_set_aside: IntCounterVec,
     kafka: KafkaMetrics,
@@ -188,6 +190,12 @@ impl Metrics {
             customers: build.gauges(&catalogue::CUSTOMERS).with_label_values::<&str>(&[]),
             stages: STAGES.map(|(_, word)| stages.with_label_values(&[word])),
             hanging_transaction: build.gauges(&catalogue::HANGING_TRANSACTION_SECONDS),
+            unowned_partitions: build
+                .gauges(&catalogue::UNOWNED_PARTITIONS)
+                .with_label_values::<&str>(&[]),
+            start_time: build
+                .gauges(&catalogue::START_TIME_SECONDS)
+                .with_label_values::<&str>(&[]),
             lost_intents: build.counters(&catalogue::LOST_INTENTS_TOTAL),
             stores_set_aside: build.counters(&catalogue::STORES_SET_ASIDE_TOTAL),
             kafka: KafkaMetrics::new(|description| build.gauges_f64(description)),
@@ -199,6 +207,8 @@ impl Metrics {
             registry,
         };
         metrics.start_closed_sets();
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        metrics.start_time.set(signed(started.as_secs()));
         Arc::new(metrics)
     }
 

@@ -2,7 +2,7 @@
 //! nothing here is ever read by it. What is reported goes into the metrics as well, so that the two never differ.
 
 use super::metrics::{Metrics, number, signed};
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use dashmap::DashMap;
 use serde::Serialize;
 use std::sync::Arc;
@@ -59,6 +59,7 @@ pub struct Status {
     partitions: DashMap<i32, PartitionStatus>,
     /// Transactions that hold a partition back, as the probe last saw them.
     hanging: DashMap<i32, HangingTransaction>,
+    unowned: ArcSwap<Vec<i32>>,
     started: AtomicBool,
     /// Workers, and whether each is a member of the group to which nothing was assigned.
     standby: DashMap<usize, bool>,
@@ -83,6 +84,9 @@ pub struct Readiness {
     pub policy: Option<String>,
     /// By number.
     pub partitions: Vec<ReadinessOfPartition>,
+    /// Partitions that no instance of the group has had for a while. That makes this instance no less ready for its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unowned_partitions: Vec<i32>,
 }
 
 /// One partition in the body of `/readyz`.
@@ -123,6 +127,7 @@ impl Status {
             metrics,
             partitions: DashMap::new(),
             hanging: DashMap::new(),
+            unowned: ArcSwap::default(),
             started: AtomicBool::new(false),
             standby: DashMap::new(),
             forbidden: DashMap::new(),
@@ -138,6 +143,12 @@ impl Status {
         for (partition, hanging) in found {
             self.hanging.insert(*partition, hanging.clone());
         }
+    }
+
+    /// Reports the partitions that nobody in the group has; no instance has a state for them.
+    pub fn set_unowned(&self, partitions: &[i32]) {
+        self.metrics.unowned_partitions.set(signed(partitions.len() as u64));
+        self.unowned.store(Arc::new(partitions.to_vec()));
     }
 
     /// Reports where a partition is. One that a hanging transaction holds back is blocked, whatever it says itself: it
@@ -277,6 +288,7 @@ impl Status {
             reason,
             policy,
             partitions,
+            unowned_partitions: self.unowned.load().to_vec(),
         }
     }
 

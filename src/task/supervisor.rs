@@ -8,6 +8,7 @@ use crate::customer::keys::due_of;
 use crate::intake::admin::Admin;
 use crate::intake::client::{KafkaSettings, TRANSACTION_TIMEOUT_MS};
 use crate::intake::hanging::HangingProbe;
+use crate::intake::membership::MembershipProbe;
 use crate::intake::source::Inputs;
 use crate::serve::metrics::{Bounds, Metrics};
 use crate::serve::status::{HangingTransaction, Status};
@@ -53,6 +54,7 @@ pub enum Ended {
 const GAUGES_EVERY: Duration = Duration::from_secs(5);
 const PARTITION_COUNTS_EVERY: Duration = Duration::from_secs(10);
 const HANGING_EVERY: Duration = Duration::from_secs(10);
+const MEMBERSHIP_EVERY: Duration = Duration::from_secs(10);
 /// An open transaction is a matter for the operator from this age on: three times what ours may last.
 const HANGING_AFTER: Duration = Duration::from_secs(30);
 /// Well within the week for which a broker keeps them (see `WorkerSettings`).
@@ -93,9 +95,12 @@ pub fn start(
     };
     let origin = Instant::now();
     let mut call_clocks = Vec::new();
+    let mut joins_anew = Vec::new();
     for index in 0..settings.workers {
         let call_clock = Arc::new(CallClock::default());
         call_clocks.push(call_clock.clone());
+        let join_anew = Arc::new(AtomicBool::new(false));
+        joins_anew.push(join_anew.clone());
         let seat = Seat {
             index,
             settings: settings.clone(),
@@ -108,6 +113,7 @@ pub fn start(
             origin,
             stop: running.stop.clone(),
             leave: running.leave.clone(),
+            join_anew,
         };
         let sender = sender.clone();
         running.spawn(format!("worker-{index}"), move || seat.work(&sender))?;
@@ -118,6 +124,7 @@ pub fn start(
         metrics,
         status: status.clone(),
         call_clocks,
+        joins_anew,
         origin,
         sender,
     };
@@ -180,6 +187,8 @@ struct Seat {
     origin: Instant,
     stop: Arc<AtomicBool>,
     leave: Arc<AtomicBool>,
+    /// Set where the group has forgotten a partition, and it is for this worker to make it hand everything out again.
+    join_anew: Arc<AtomicBool>,
 }
 
 impl Seat {
@@ -237,6 +246,9 @@ impl Seat {
             self.status,
         )?;
         while !stop.load(Ordering::Acquire) {
+            if self.join_anew.swap(false, Ordering::AcqRel) {
+                worker.join_anew()?;
+            }
             if worker.turn()? == Turned::Idle {
                 std::thread::yield_now();
             }
@@ -254,6 +266,7 @@ struct Housekeeping {
     metrics: Arc<Metrics>,
     status: Arc<Status>,
     call_clocks: Vec<Arc<CallClock>>,
+    joins_anew: Vec<Arc<AtomicBool>>,
     origin: Instant,
     sender: Sender<Ended>,
 }
@@ -262,9 +275,13 @@ impl Housekeeping {
     fn keep(self, stop: &AtomicBool) {
         let admin = Admin::new(&self.settings.kafka.bootstrap_servers, &self.settings.admin_properties);
         let (mut gauges, mut counts, mut sweep) = (Instant::now(), Instant::now(), Instant::now());
-        let mut hanging = Instant::now();
+        let (mut hanging, mut membership) = (Instant::now(), Instant::now());
         let mut probe =
             HangingProbe::new(&self.settings.kafka, &self.settings.inputs, &self.settings.topics.state).ok();
+        // The embedded broker describes no groups.
+        let mut group = (!self.settings.kafka.embedded_broker)
+            .then(|| MembershipProbe::new(&self.settings.kafka, self.settings.workers, &self.settings.inputs).ok())
+            .flatten();
         while !stop.load(Ordering::Acquire) {
             std::thread::sleep(Duration::from_millis(100));
             self.watch_calls();
@@ -276,6 +293,10 @@ impl Housekeeping {
             if let Some(probe) = probe.as_mut().filter(|_| hanging.elapsed() > HANGING_EVERY) {
                 hanging = Instant::now();
                 self.look_for_hanging(probe);
+            }
+            if let Some(group) = group.as_mut().filter(|_| membership.elapsed() > MEMBERSHIP_EVERY) {
+                membership = Instant::now();
+                self.look_for_unowned(group);
             }
             if sweep.elapsed() > SWEEP_EVERY {
                 sweep = Instant::now();
@@ -343,6 +364,20 @@ impl Housekeeping {
             })
             .collect();
         self.status.set_hanging(&held);
+    }
+
+    /// Says which partitions nobody in the group has, and where it is this process's turn, has a worker join anew.
+    fn look_for_unowned(&self, group: &mut MembershipProbe) {
+        let unowned = group.look();
+        let partitions = unowned.as_ref().map(|unowned| unowned.partitions.as_slice());
+        self.status.set_unowned(partitions.unwrap_or_default());
+        let Some(unowned) = unowned else { return };
+        tracing::warn!(partitions = ?unowned.partitions, "the group has left partitions without an owner");
+        let join_anew = unowned.turn_of.and_then(|worker| self.joins_anew.get(worker));
+        if let (Some(worker), Some(join_anew)) = (unowned.turn_of, join_anew) {
+            tracing::warn!(worker, "leaving the group and joining anew, so that it hands them out");
+            join_anew.store(true, Ordering::Release);
+        }
     }
 
     fn changed_count(&self, admin: &Admin) -> Option<String> {

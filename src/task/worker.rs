@@ -230,15 +230,7 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
                 }
                 SourceEvent::Revoked { partitions, lost } => {
                     tracing::info!(worker = self.settings.index, ?partitions, lost, "partitions revoked");
-                    for partition in &partitions {
-                        self.changelog.close(*partition);
-                        self.tasks.remove(partition);
-                        self.status.remove(*partition);
-                        self.poisoned.retain(|culprit| culprit.partition() != *partition);
-                        self.suspects.retain(|culprit| culprit.partition() != *partition);
-                        let topics: Vec<&str> = self.settings.inputs.topics.iter().map(|(name, _)| &**name).collect();
-                        self.metrics.shared().forget_partition(*partition, &topics);
-                    }
+                    self.forget(&partitions);
                     self.source.release(&partitions)?;
                     self.awaits_assignment = true;
                 }
@@ -253,6 +245,19 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
             self.group = self.source.group().ok();
         }
         Ok(())
+    }
+
+    /// Drops the tasks of these partitions with everything that was read for them.
+    fn forget(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.changelog.close(*partition);
+            self.tasks.remove(partition);
+            self.status.remove(*partition);
+            self.poisoned.retain(|culprit| culprit.partition() != *partition);
+            self.suspects.retain(|culprit| culprit.partition() != *partition);
+            let topics: Vec<&str> = self.settings.inputs.topics.iter().map(|(name, _)| &**name).collect();
+            self.metrics.shared().forget_partition(*partition, &topics);
+        }
     }
 
     /// Before anything else: a new producer settles what its predecessor left open.
@@ -454,6 +459,23 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
     /// Leaves the group for good: the others take over at once, instead of after the session's time-out.
     pub fn leave(&mut self) {
         self.source.leave();
+    }
+
+    /// Leaves the group and joins it anew, so that it hands out every partition again: also those that it has forgotten.
+    ///
+    /// # Errors
+    /// A client that cannot be made.
+    pub fn join_anew(&mut self) -> Result<(), WorkerExit> {
+        self.source.leave();
+        let held: Vec<i32> = self.tasks.keys().copied().collect();
+        self.forget(&held);
+        self.group = None;
+        self.awaits_assignment = true;
+        self.status.set_standby(self.settings.index, false);
+        // Its predecessor has left. Where the leave did not get through, this one takes its seat, no new round begins, and
+        // whoever asked for this will ask again.
+        self.source = self.log.source()?;
+        Ok(())
     }
 }
 

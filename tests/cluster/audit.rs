@@ -1,6 +1,7 @@
 //! `forbear audit` on a real cluster: a right run is clean, while it runs and when it has stopped; a forged record is named.
 
-use crate::harness::{Broker, Outgoing, Process, TopicSet, unique_name, wait_until};
+use crate::audit_command::{assert_clean, audit};
+use crate::harness::{Broker, Outgoing, TopicSet, unique_name, wait_until};
 use crate::load::Load;
 use crate::member::Member;
 use crate::policies;
@@ -11,31 +12,11 @@ use std::time::Duration;
 
 const ACME: &str = include_str!("../../deploy/policies/acme.yaml");
 
-/// Runs the command with the settings of a member; its exit code and its report.
-pub fn audit(process: &Process, arguments: &[&str]) -> (i32, Value) {
-    let settings = process.settings_file();
-    let settings = settings.to_str().expect("a path in UTF-8");
-    let mut all = vec!["audit", "--config", settings, "--format", "json"];
-    all.extend_from_slice(arguments);
-    let output = Process::command(&all);
-    let code = output.status.code().expect("an exit code");
-    let report = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("no report: {code} {}", String::from_utf8_lossy(&output.stderr)));
-    (code, report)
-}
-
 /// Times that something was checked (or was not), over all promises.
 fn times(report: &Value, list: &str, promise: &str) -> u64 {
     let counts = report[list].as_array().expect("a list").iter();
     let own = counts.filter(|count| count["promise"] == promise);
     own.filter_map(|count| count["count"].as_u64()).sum()
-}
-
-/// No violation was told.
-pub fn assert_clean(code: i32, report: &Value) {
-    let told = serde_json::to_string_pretty(&report["violations"]).expect("JSON");
-    assert_eq!(code, 0, "violations of a right run:\n{told}");
-    assert_eq!(report["violations"], Value::Array(Vec::new()));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! A process that is killed and comes back, to its state, to none, or to an old copy; and a broker that is killed.
 
+use crate::harness::os::copy_directory;
 use crate::harness::{Broker, BrokerOptions};
 use crate::member::Member;
 use crate::policies;
 use crate::require_broker;
 use crate::scene::{Place, Scene};
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A tail is what was committed since the newest write to the store; here all of the log is small.
@@ -132,16 +132,4 @@ fn a_stale_copy_of_the_state_directory_catches_up_before_anything_is_judged() {
     load.join().expect("the load");
     scene.audit(&mut [&mut member]).assert_rich();
     assert!(!member.whole_log().contains("set aside"), "a store was set aside");
-}
-
-fn copy_directory(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder to copy").flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_directory(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), &target).expect("a file is copied");
-        }
-    }
 }

@@ -5,56 +5,14 @@ use crate::member::Member;
 use crate::policies;
 use crate::require_broker;
 use crate::scene::{PATIENCE, Scene};
-use std::fs::{self, File};
+use crate::small_disk::SmallDisk;
+use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const LEFT_BYTES: u64 = 1024 * 1024;
-
-/// A small file system of its own. Unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// None where mounting is not allowed.
-    fn mount(at: &Path) -> Option<Self> {
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(at);
-        let mounted = command.output().is_ok_and(|output| output.status.success());
-        mounted.then(|| Self(at.to_owned()))
-    }
-
-    /// Takes all the space but so much.
-    fn fill(&self, left_bytes: u64) -> PathBuf {
-        let path = self.0.join("filler");
-        let mut file = File::create(&path).expect("a file");
-        let mut block = vec![7_u8; 64 * 1024];
-        while !block.is_empty() {
-            if file.write_all(&block).is_err() {
-                block.truncate(block.len() / 2);
-            }
-        }
-        let length = file.metadata().expect("a length").len();
-        file.set_len(length.saturating_sub(left_bytes)).expect("a shorter file");
-        path
-    }
-
-    /// Takes what has become free since.
-    fn fill_up(&self, filler: &Path) {
-        let mut file = File::options().append(true).open(filler).expect("the filler");
-        while file.write_all(&[7; 4096]).is_ok() {}
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a process of the test may still have files open there.
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
 
 #[test]
 fn a_full_disk_stops_the_judging_and_says_so_and_all_goes_on_by_itself_when_there_is_space() {

@@ -5,6 +5,11 @@ use crate::member::Member;
 use crate::policies;
 use crate::require_broker;
 use crate::scene::{PARTITIONS, PATIENCE, Scene};
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::types::RDKafkaRespErr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Waits until the first of two members holds everything, while the other is away.
@@ -178,4 +183,82 @@ fn an_instance_that_leaves_for_good_hands_over_at_once() {
     println!("one of two instances left for good: the other holds all partitions after {takeover:?} (session 6 s)");
     load.join().expect("the load");
     scene.audit(&mut [&mut left]);
+}
+
+/// A member that takes what it is given and never answers when something is taken back.
+#[derive(Default)]
+struct Mute {
+    asked_to_give_back: AtomicBool,
+}
+
+impl ClientContext for Mute {}
+
+impl ConsumerContext for Mute {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        match what {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                consumer.incremental_assign(partitions).expect("an assignment");
+            }
+            _ => self.asked_to_give_back.store(true, Ordering::Release),
+        }
+    }
+}
+
+/// Sits on the seat of worker 0 of this instance.
+fn mute_member(scene: &Scene, instance_id: &str) -> BaseConsumer<Mute> {
+    let mut settings = scene.client.settings();
+    settings
+        .set("group.id", &scene.launch.group_id)
+        .set("group.instance.id", format!("{instance_id}/0"))
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", "30000");
+    let consumer: BaseConsumer<Mute> = settings.create_with_context(Mute::default()).expect("a consumer");
+    consumer.subscribe(&[&scene.topics.intents[0]]).expect("a subscription");
+    wait_until("the mute member has everything", PATIENCE, || {
+        consumer.poll(Duration::from_millis(50));
+        let held = consumer.assignment().expect("an assignment").count();
+        held == PARTITIONS as usize
+    });
+    consumer
+}
+
+#[test]
+fn partitions_that_the_group_forgot_in_a_hand_over_are_handed_out_again() {
+    require_broker!();
+    let scene = Scene::new("forgotten", &policies::brisk());
+    let single = |number: usize| scene.instance(number).set("processing.workers", 1);
+    // Killed in the hand-over: after the round that takes from it, before it asks for the one that gives to the other.
+    let killed = mute_member(&scene, &single(0).instance_id);
+    let mut right = Member::start(&single(1));
+    wait_until("the mute member is asked to give back", PATIENCE, || {
+        killed.poll(Duration::from_millis(50));
+        killed.context().asked_to_give_back.load(Ordering::Acquire)
+    });
+    let mut left = Member::start(&single(0));
+    // It lost its seat, and a close would wait for the answer that it never gives.
+    std::mem::forget(killed);
+    let began = Instant::now();
+    wait_until("it is said which partitions nobody has", PATIENCE, || {
+        left.tend();
+        right.tend();
+        let body = right.readiness().unwrap_or_default();
+        body["unowned_partitions"]
+            .as_array()
+            .is_some_and(|named| !named.is_empty())
+    });
+    assert!(right.metric("forbear_unowned_partitions", &[]) > 0.0);
+    println!("forgotten partitions are named after {:?}", began.elapsed());
+    scene.wait_until_running(&mut [&mut left, &mut right]);
+    println!("forgotten partitions run again after {:?}", began.elapsed());
+    let load = scene.load("a", 16).run(30, Duration::from_millis(100));
+    load.join().expect("the load");
+    scene.audit(&mut [&mut left, &mut right]).assert_rich();
+    wait_until("nothing is named any more", PATIENCE, || {
+        right.metric("forbear_unowned_partitions", &[]) == 0.0
+    });
+    assert_eq!(
+        (left.restarts, right.restarts),
+        (0, 0),
+        "nobody had to be started again"
+    );
 }

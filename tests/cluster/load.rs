@@ -1,6 +1,9 @@
 //! A seeded load: intents of several divisions with repeats, engagement with consent that changes, malformed records of every
 //! kind, and strays (records that another partitioner placed). What is drawn depends on the seed alone.
 
+// Two test binaries compile this module, and each uses a part of it.
+#![allow(dead_code)]
+
 use crate::harness::{KafkaClient, TopicSet};
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};

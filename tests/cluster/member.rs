@@ -1,5 +1,8 @@
 //! A member of the group as an operator's supervisor keeps it: started again when it ends with "start me again".
 
+// Two test binaries compile this module, and each uses a part of it.
+#![allow(dead_code)]
+
 use crate::harness::{Launch, Process};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -1,6 +1,9 @@
 //! The policies of these tests: windows so short that what is deferred wakes within a test. Beside each text stands what it
 //! means, said by hand for the auditor.
 
+// Two test binaries compile this module, and each uses a part of it.
+#![allow(dead_code)]
+
 use crate::auditor::facts::{ChannelFacts, ClassFacts, PolicyFacts, RuleFacts, RuleTest, Scope, Span, Window, Zone};
 use sha2::{Digest, Sha256};
 
@@ -19,20 +22,30 @@ pub struct Known {
 
 /// The policy of most tests. Nothing waits longer than 10 s.
 pub fn brisk() -> Known {
-    policy("brisk", 2, 3)
+    policy("brisk", 2, 3, 10)
 }
 
 /// What [`brisk`] is replaced by: other limits under another name.
 pub fn brisker() -> Known {
-    policy("brisker", 1, 2)
+    policy("brisker", 1, 2, 10)
 }
 
-fn policy(name: &str, burst_limit: usize, day_limit: usize) -> Known {
+/// As [`brisk`], for tests of which there are many: nothing waits longer than 3 s.
+pub fn hasty() -> Known {
+    policy("hasty", 2, 3, 3)
+}
+
+/// As [`brisker`], where nothing waits longer than 3 s.
+pub fn hastier() -> Known {
+    policy("hastier", 1, 2, 3)
+}
+
+fn policy(name: &str, burst_limit: usize, day_limit: usize, max_defer_s: u32) -> Known {
     let text = format!(
         r#"forbear: 1
 name: {name}
 timezone: America/New_York
-defaults: {{ on-hit: suppress, class: marketing, max-defer: 10s, remember-intents: 35d }}
+defaults: {{ on-hit: suppress, class: marketing, max-defer: {max_defer_s}s, remember-intents: 35d }}
 channels:
   email: {{ consent: opt-out, valid-for: 6h, release-on: [failed, bounced_hard] }}
   sms: {{ consent: opt-in }}

@@ -1,11 +1,16 @@
 //! One test's world: a broker, topics and a group of its own, and the way to its end: at rest, and audited.
 
-use crate::auditor::{self, AuditInput, TopicNames, TopicRecord};
+// Two test binaries compile this module, and each uses a part of it.
+#![allow(dead_code)]
+
+use crate::audit_command;
+use crate::auditor::{self, AuditInput, TopicNames, TopicRecord, Violation};
 use crate::harness::{Broker, KafkaClient, Launch, TopicSet, unique_name, wait_until};
 use crate::load::Load;
 use crate::member::Member;
 use crate::policies::{CHANNELS, Known};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -102,9 +107,7 @@ impl Scene {
         let start = Instant::now();
         loop {
             members.iter_mut().for_each(|member| member.tend());
-            let held: Vec<_> = members.iter().flat_map(|member| member.partitions()).collect();
-            let running = held.iter().filter(|(_, state)| state == "running").count();
-            if held.len() == PARTITIONS as usize && running == held.len() {
+            if all_run(members) {
                 return;
             }
             let answers: Vec<_> = members.iter().map(|member| member.readiness()).collect();
@@ -153,21 +156,7 @@ impl Scene {
     pub fn audit(&self, members: &mut [&mut Member]) -> AtRest {
         self.wait_until_at_rest(members);
         let at_rest = self.read();
-        let input = AuditInput {
-            lost: Default::default(),
-            names: at_rest.names.clone(),
-            partition_count: PARTITIONS,
-            topics: at_rest.topics.clone(),
-            policies: self
-                .policies
-                .iter()
-                .map(|known| (known.label.clone(), known.facts.clone()))
-                .collect(),
-            engagement_has_append_times: false,
-            clock_tolerance_ms: 0,
-            settled_at_ms: Some(jiff::Timestamp::now().as_millisecond()),
-        };
-        let violations = auditor::audit(&input);
+        let violations = self.violations(&at_rest);
         println!("{}: {}", self.name, at_rest.summary());
         let shown: Vec<String> = violations.iter().take(20).map(ToString::to_string).collect();
         if !violations.is_empty() {
@@ -182,9 +171,27 @@ impl Scene {
             shown.join("\n")
         );
         // What anybody can run says the same.
-        let (code, report) = crate::audit::audit(&members[0].process, &[]);
-        crate::audit::assert_clean(code, &report);
+        let (code, report) = audit_command::audit(&members[0].process, &[]);
+        audit_command::assert_clean(code, &report);
         at_rest
+    }
+
+    /// What the auditor of the tests finds.
+    pub fn violations(&self, at_rest: &AtRest) -> Vec<Violation> {
+        auditor::audit(&AuditInput {
+            lost: Default::default(),
+            names: at_rest.names.clone(),
+            partition_count: PARTITIONS,
+            topics: at_rest.topics.clone(),
+            policies: self
+                .policies
+                .iter()
+                .map(|known| (known.label.clone(), known.facts.clone()))
+                .collect(),
+            engagement_has_append_times: false,
+            clock_tolerance_ms: 0,
+            settled_at_ms: Some(jiff::Timestamp::now().as_millisecond()),
+        })
     }
 
     /// Everything in the topics of this test.
@@ -200,13 +207,6 @@ impl Scene {
             reroute: set.reroute.clone(),
             policies: set.policies.clone(),
         };
-        let mut topics: Vec<String> = set.inputs().into_iter().map(str::to_owned).collect();
-        topics.extend(
-            CHANNELS
-                .iter()
-                .flat_map(|channel| [set.approved(channel), set.suppressed(channel)]),
-        );
-        topics.extend([set.decisions.clone(), set.dead_letter.clone(), set.policies.clone()]);
         let read = |topic: String| {
             let records = self.client.read_topic(&topic).into_iter().map(|record| TopicRecord {
                 partition: record.partition,
@@ -219,10 +219,40 @@ impl Scene {
             let records = records.collect();
             (topic, records)
         };
-        AtRest {
-            topics: topics.into_iter().map(read).collect(),
-            names,
-        }
+        // Reading waits for the broker more than it works: all of them at once.
+        let topics = std::thread::scope(|scope| {
+            let threads: Vec<_> = self
+                .topic_names()
+                .into_iter()
+                .map(|topic| scope.spawn(|| read(topic)))
+                .collect();
+            let read = threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a topic is read"));
+            read.collect()
+        });
+        AtRest { topics, names }
+    }
+
+    /// Every topic that an auditor reads.
+    fn topic_names(&self) -> Vec<String> {
+        let set = &self.topics;
+        let mut topics: Vec<String> = set.inputs().into_iter().map(str::to_owned).collect();
+        topics.extend(
+            CHANNELS
+                .iter()
+                .flat_map(|channel| [set.approved(channel), set.suppressed(channel)]),
+        );
+        topics.extend([set.decisions.clone(), set.dead_letter.clone(), set.policies.clone()]);
+        topics
+    }
+
+    /// For many scenes on one cluster.
+    pub fn delete_topics(&self) {
+        let mut topics = self.topic_names();
+        topics.push(self.topics.state.clone());
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        self.client.delete_topics(&names);
     }
 
     /// Waits until so many intents have ended.
@@ -243,6 +273,12 @@ impl Scene {
     }
 }
 
+/// Whether these members hold all partitions between them, each running.
+pub fn all_run(members: &[&mut Member]) -> bool {
+    let held: Vec<_> = members.iter().flat_map(|member| member.partitions()).collect();
+    held.len() == PARTITIONS as usize && held.iter().all(|(_, state)| state == "running")
+}
+
 impl AtRest {
     pub fn records(&self, topic: &str) -> &[TopicRecord] {
         self.topics.get(topic).map(Vec::as_slice).unwrap_or_default()
@@ -256,6 +292,38 @@ impl AtRest {
             text.is_some_and(|text| text.contains(&wanted))
         };
         self.records(&self.names.decisions).iter().filter(says).count()
+    }
+
+    /// Writes every topic to a file of its own, a line for each record, for whoever looks for the cause of a violation.
+    pub fn write_to(&self, directory: &Path) {
+        std::fs::create_dir_all(directory).expect("a folder for topics");
+        for (topic, records) in &self.topics {
+            let text = |bytes: &Option<Vec<u8>>| {
+                bytes
+                    .as_deref()
+                    .map(String::from_utf8_lossy)
+                    .unwrap_or_default()
+                    .into_owned()
+            };
+            let line = |record: &TopicRecord| {
+                let headers = record
+                    .headers
+                    .iter()
+                    .map(|(name, value)| format!("{name}={}", text(value)));
+                let headers: Vec<String> = headers.collect();
+                format!(
+                    "{}/{} {} {} {} {}\n",
+                    record.partition,
+                    record.offset,
+                    record.timestamp_ms,
+                    text(&record.key),
+                    text(&record.value),
+                    headers.join(" ")
+                )
+            };
+            let lines: String = records.iter().map(line).collect();
+            std::fs::write(directory.join(topic), lines).expect("a topic is written");
+        }
     }
 
     pub fn dead_letters(&self) -> &[TopicRecord] {
@@ -275,7 +343,7 @@ impl AtRest {
         assert!(!self.reroutes().is_empty(), "there is no stray");
     }
 
-    fn summary(&self) -> String {
+    pub fn summary(&self) -> String {
         let count = |names: &[String]| names.iter().map(|name| self.records(name).len()).sum::<usize>();
         format!(
             "{} intents, {} engagement events; {} approved, {} suppressed, {} deferrals, {} dead letters, {} re-routed",

@@ -14,30 +14,17 @@ use forbear::store::{StoreIdentity, identity};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
-/// One target.
-pub struct Target {
-    pub name: &'static str,
-    pub run: fn(&[u8]),
-    /// Of the damaged seeds that are replayed, so many bytes are damaged at most.
-    pub longest_bytes: usize,
-}
+/// A name, what is called with the bytes, and how many bytes of a seed are damaged one after the other in the replay.
+pub type Target = (&'static str, fn(&[u8]), usize);
 
-/// All of them.
+/// Every target.
 pub const TARGETS: [Target; 5] = [
-    target("intent", intent, 1_024),
-    target("event", event, 1_024),
-    target("policy", policy, 2_048),
-    target("state", state, 1_024),
-    target("settings", settings, 1_024),
+    ("intent", intent, 1_024),
+    ("event", event, 1_024),
+    ("policy", policy, 2_048),
+    ("state", state, 1_024),
+    ("settings", settings, 1_024),
 ];
-
-const fn target(name: &'static str, run: fn(&[u8]), longest_bytes: usize) -> Target {
-    Target {
-        name,
-        run,
-        longest_bytes,
-    }
-}
 
 /// `max-intent-bytes`, small enough that the fuzzer meets it.
 const MOST_BYTES: usize = 960;

@@ -52,6 +52,9 @@ pub struct BrokerOptions {
     pub transaction_version: TransactionVersion,
     /// Further server settings; they win over the harness's.
     pub settings: Vec<(String, String)>,
+    /// Each node gets a second listener, whose advertised port is not its own but one for a relay in front of it (see
+    /// [`Broker::relays`]): whoever comes by it stays behind the relay, the others go direct.
+    pub relayed: bool,
     /// Further listeners of every node (so of a single one), beside the open one: name, protocol, `host:port`.
     pub listeners: Vec<(String, String, String)>,
     /// Further arguments of `kafka-storage format`.
@@ -64,10 +67,19 @@ impl Default for BrokerOptions {
             nodes: 1,
             transaction_version: TransactionVersion::Two,
             settings: Vec::new(),
+            relayed: false,
             listeners: Vec::new(),
             format_arguments: Vec::new(),
         }
     }
+}
+
+/// The way to one node by a relay.
+struct RelayPorts {
+    /// Where the relay has to listen: what the node tells its clients.
+    advertised: PortLease,
+    /// Where the node itself listens for what the relay hands on.
+    listener: PortLease,
 }
 
 struct Node {
@@ -75,6 +87,7 @@ struct Node {
     id: u16,
     client_port: PortLease,
     controller_port: PortLease,
+    relay: Option<RelayPorts>,
     directory: PathBuf,
     child: Mutex<Option<Child>>,
 }
@@ -109,6 +122,10 @@ impl Broker {
                 id,
                 client_port: PortLease::take(),
                 controller_port: PortLease::take(),
+                relay: options.relayed.then(|| RelayPorts {
+                    advertised: PortLease::take(),
+                    listener: PortLease::take(),
+                }),
                 directory: directory.join(format!("node-{id}")),
                 child: Mutex::new(None),
             })
@@ -130,6 +147,14 @@ impl Broker {
     /// `bootstrap.servers`.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// For each node with a relay: where the relay has to listen, and where it hands on to.
+    pub fn relays(&self) -> Vec<(String, String)> {
+        let ports = self.nodes.iter().filter_map(|node| node.relay.as_ref());
+        ports
+            .map(|ports| (ports.advertised.address(), ports.listener.address()))
+            .collect()
     }
 
     /// Topics, records and offsets on this broker.
@@ -172,6 +197,26 @@ impl Broker {
         self.nodes.iter().for_each(|node| node.signal(libc::SIGCONT));
     }
 
+    /// SIGSTOP of one node (from 0).
+    pub fn freeze_node(&self, index: usize) {
+        self.nodes[index].signal(libc::SIGSTOP);
+    }
+
+    /// SIGCONT of one node (from 0).
+    pub fn thaw_node(&self, index: usize) {
+        self.nodes[index].signal(libc::SIGCONT);
+    }
+
+    /// The process of one node (from 0), while it runs.
+    pub fn node_process(&self, index: usize) -> Option<u32> {
+        self.nodes[index].child().as_ref().map(Child::id)
+    }
+
+    /// What one node has logged (from 0), over all its starts.
+    pub fn node_log(&self, index: usize) -> PathBuf {
+        self.nodes[index].log_file()
+    }
+
     /// What a test asserts of a broker that was killed and is back. Answers false where Kafka gave up on the markers of a
     /// transaction: that run shows nothing.
     ///
@@ -191,7 +236,8 @@ impl Broker {
         false
     }
 
-    fn forgot_markers(&self) -> bool {
+    /// Whether Kafka gave up on the markers of a transaction, at any time since the cluster is there.
+    pub fn forgot_markers(&self) -> bool {
         let forgot = |node: &Node| {
             let log = fs::read(node.log_file()).unwrap_or_default();
             String::from_utf8_lossy(&log).contains("Couldn't find leader endpoint for partitions")
@@ -279,15 +325,19 @@ impl Broker {
             format!("node.id={}", node.id),
             format!("controller.quorum.voters={}", voters.join(",")),
             format!(
-                "listeners=CLIENT://{}{further_addresses},CONTROLLER://{}",
+                "listeners=CLIENT://{}{further_addresses},CONTROLLER://{}{}",
                 node.client_port.address(),
-                node.controller_port.address()
+                node.controller_port.address(),
+                node.relayed(|ports| &ports.listener)
             ),
             format!(
-                "advertised.listeners=CLIENT://{}{further_addresses}",
-                node.client_port.address()
+                "advertised.listeners=CLIENT://{}{further_addresses}{}",
+                node.client_port.address(),
+                node.relayed(|ports| &ports.advertised)
             ),
-            format!("listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT{further_protocols}"),
+            format!(
+                "listener.security.protocol.map=CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT,RELAYED:PLAINTEXT{further_protocols}"
+            ),
             "inter.broker.listener.name=CLIENT".to_owned(),
             "controller.listener.names=CONTROLLER".to_owned(),
             format!("log.dirs={}", node.directory.join("data").display()),
@@ -348,6 +398,12 @@ impl Node {
 
     fn settings_file(&self) -> PathBuf {
         self.directory.join("server.properties")
+    }
+
+    /// A further element of a list of listeners; empty without a relay.
+    fn relayed(&self, port: impl Fn(&RelayPorts) -> &PortLease) -> String {
+        let ports = self.relay.as_ref();
+        ports.map_or_else(String::new, |ports| format!(",RELAYED://{}", port(ports).address()))
     }
 
     fn log_file(&self) -> PathBuf {

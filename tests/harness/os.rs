@@ -83,6 +83,14 @@ fn is_alive(process_id: i32) -> bool {
     unsafe { libc::kill(process_id, 0) == 0 || io::Error::last_os_error().raw_os_error() == Some(libc::EPERM) }
 }
 
+/// Whether a process is held by SIGSTOP.
+pub fn is_stopped(process_id: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process_id}/stat")).unwrap_or_default();
+    // The name in parentheses may hold anything; the state is the first word behind it.
+    let state = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+    state.is_some_and(|rest| rest.starts_with('T'))
+}
+
 /// Waits for the end of a child. Its exit code, or minus the signal that ended it; none if it still runs.
 pub fn wait_exit(child: &mut Child, timeout: Duration) -> Option<i32> {
     use std::os::unix::process::ExitStatusExt;
@@ -153,6 +161,19 @@ fn sweep(root: &Path) {
         let owner = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
         if owner.is_some_and(|process_id| !is_alive(process_id)) {
             let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Copies a folder with all that is in it.
+pub fn copy_directory(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder to copy").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_directory(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).expect("a file is copied");
         }
     }
 }

@@ -309,6 +309,16 @@ impl Source for SimulatedSource {
         Ok(())
     }
 
+    fn leave(&mut self) {
+        self.held.clear();
+        (self.answering, self.group) = (None, None);
+        if let Some(member) = self.member.take() {
+            let mut shared = self.to.cluster.lock();
+            let now_ms = shared.broker.now_ms;
+            shared.broker.group.evict(member, now_ms);
+        }
+    }
+
     fn committed(&mut self, of: &[(TopicIndex, i32)]) -> Result<Vec<Option<Committed>>, SourceError> {
         self.to.ask()?;
         let shared = self.to.cluster.lock();

@@ -170,6 +170,13 @@ impl Running for Starting {
         }
     }
 
+    fn join_anew(&mut self) -> Turned {
+        match self.worker().and_then(|worker| worker.join_anew()) {
+            Ok(()) => Turned::Busy,
+            Err(exit) => Turned::Exit(exit.to_string()),
+        }
+    }
+
     fn adopt(&mut self, policy: &Known) {
         self.policy.store(compiled(policy));
     }

@@ -15,6 +15,9 @@ use std::rc::Rc;
 
 pub const STATE_TOPIC: &str = "forbear.state";
 
+/// Longer than any hand-over takes.
+const FORGOTTEN_AFTER_MS: i64 = 20_000;
+
 /// What one pass of a worker's loop did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turned {
@@ -27,6 +30,8 @@ pub enum Turned {
 /// A worker that runs.
 pub trait Running {
     fn turn(&mut self) -> Turned;
+    /// Leaves the group and joins it again.
+    fn join_anew(&mut self) -> Turned;
     /// Another policy holds from the next turn on.
     fn adopt(&mut self, policy: &Known);
     /// Where its partitions stand, for whoever looks into a seed.
@@ -120,6 +125,8 @@ pub struct Fleet<E: Engine> {
     pub seats: Vec<Seat>,
     random: RefCell<ChaCha8Rng>,
     next_worker: Cell<u64>,
+    /// Since when the group has left a partition to nobody.
+    forgotten_since_ms: Cell<Option<i64>>,
     depth: Cell<u32>,
 }
 
@@ -168,6 +175,7 @@ impl<E: Engine> Fleet<E> {
             policies,
             random: RefCell::new(ChaCha8Rng::from_rng(random)),
             next_worker: Cell::new(1),
+            forgotten_since_ms: Cell::new(None),
             depth: Cell::new(0),
         }
     }
@@ -323,6 +331,42 @@ impl<E: Engine> Fleet<E> {
         for index in order {
             busy |= self.turn(index) != Turned::Idle;
         }
+        self.mend_the_group();
         busy
+    }
+
+    /// What the processes' membership probes come to: where a partition has been nobody's for long, somebody joins anew.
+    fn mend_the_group(&self) {
+        let now_ms = self.cluster.now_ms();
+        if !self.cluster.lock().broker.group.forgets_a_partition() {
+            self.forgotten_since_ms.set(None);
+            return;
+        }
+        let since_ms = self.forgotten_since_ms.get().unwrap_or(now_ms);
+        self.forgotten_since_ms.set(Some(since_ms));
+        if now_ms.saturating_sub(since_ms) < FORGOTTEN_AFTER_MS {
+            return;
+        }
+        let able = |seat: &&Seat| {
+            let up = |state: &State| {
+                matches!(
+                    state,
+                    State::Up {
+                        frozen_until_ms: None,
+                        ..
+                    }
+                )
+            };
+            seat.state.try_borrow().is_ok_and(|state| up(&state))
+        };
+        let Some(seat) = self.seats.iter().find(able) else {
+            return;
+        };
+        *self.cluster.lock().mishaps.entry("forgotten partition").or_default() += 1;
+        self.forgotten_since_ms.set(None);
+        if let State::Up { running, .. } = &mut *seat.state.borrow_mut() {
+            // An exit shows with the next turn.
+            drop(catch_unwind(AssertUnwindSafe(|| running.join_anew())));
+        }
     }
 }

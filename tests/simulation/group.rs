@@ -101,12 +101,12 @@ impl Group {
             rejoined: true,
             wants_round: false,
         };
-        // A seat that is taken in a stable group gets what the seat had, without a round.
-        let complete = self.members.values().map(|member| member.owned.len()).sum::<usize>();
+        // A seat that is taken in a stable group gets what the seat had in this generation, without a round: what its
+        // predecessor had given back, and died before it asked for the round that hands it on, is nobody's from now on.
         let seat = predecessor
             .filter(|_| self.round_since_ms.is_none())
             .map(|member| member.target);
-        match seat.filter(|target| complete + target.len() == self.partition_count as usize) {
+        match seat {
             Some(target) => {
                 member
                     .outbox
@@ -232,6 +232,12 @@ impl Group {
         (membership.generation == self.generation)
             .then_some(())
             .ok_or(Refusal::IllegalGeneration)
+    }
+
+    /// Whether the group stands still and has left a partition to nobody.
+    pub fn forgets_a_partition(&self) -> bool {
+        let handed_out: usize = self.members.values().map(|member| member.target.len()).sum();
+        self.round_since_ms.is_none() && !self.members.is_empty() && handed_out < self.partition_count as usize
     }
 
     /// True where every partition has an owner that has answered, and nothing is on its way.

@@ -257,6 +257,28 @@ fn what_moves_is_revoked_and_answered_before_it_is_assigned() {
 }
 
 #[test]
+fn what_is_given_back_by_a_member_that_dies_before_it_asks_for_a_round_is_nobodys_until_one_leaves() {
+    let mut group = Group::new(2, 10_000, 45_000);
+    let first = group.join("a", 0);
+    assert_eq!(group.poll(first, 0), Some(Notice::Assigned(vec![0, 1])));
+    group.answered_assigned(first, &[0, 1]);
+    let second = group.join("b", 0);
+    assert_eq!(group.poll(first, 0), None, "it comes back to the round");
+    assert!(matches!(group.poll(first, 0), Some(Notice::Revoked { .. })));
+    assert_eq!(group.poll(second, 0), Some(Notice::Assigned(Vec::new())));
+    group.answered_assigned(second, &[]);
+    let first_again = group.join("a", 0);
+    assert_eq!(group.poll(first_again, 0), Some(Notice::Assigned(vec![0])));
+    group.answered_assigned(first_again, &[0]);
+    assert_eq!((group.poll(first_again, 0), group.poll(second, 0)), (None, None));
+    assert!(group.forgets_a_partition() && !group.is_settled());
+    group.evict(second, 0);
+    assert_eq!(group.poll(first_again, 0), None);
+    assert_eq!(group.poll(first_again, 0), Some(Notice::Assigned(vec![1])));
+    assert!(!group.forgets_a_partition());
+}
+
+#[test]
 fn a_silent_member_is_out_after_its_session() {
     let mut group = Group::new(1, 10_000, 45_000);
     let member = group.join("a", 0);

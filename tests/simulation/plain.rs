@@ -111,6 +111,13 @@ impl Running for PlainWorker {
         }
     }
 
+    fn join_anew(&mut self) -> Turned {
+        self.source.iter_mut().for_each(Source::leave);
+        (self.source, self.producer) = (None, None);
+        self.tasks.clear();
+        Turned::Busy
+    }
+
     fn adopt(&mut self, policy: &Known) {
         self.label.clone_from(&policy.label);
         self.policy_text = Some(policy.text);

@@ -37,12 +37,19 @@ pub fn summary(summary: &Summary, day_ms: i64) -> String {
     }
     let dead_letters = match totals.dead_letters {
         0 => String::new(),
+        1 => " 1 could not be read: it is in the dead-letter topic.".to_owned(),
         count => format!(" {count} could not be read: they are in the dead-letter topic."),
     };
+    let were = |count: u64| if count == 1 { "was" } else { "were" };
     let mut parts = vec![format!(
-        "The divisions asked for {} messages. {} reached a sender, {} were held back.\n\
-         {} were still waiting for a better moment when the demo ended.{dead_letters}",
-        totals.asked, totals.approved, totals.suppressed, totals.waiting,
+        "The divisions asked for {} messages. {} reached a sender, {} {} held back.\n\
+         {} {} still waiting for a better moment when the demo ended.{dead_letters}",
+        totals.asked,
+        totals.approved,
+        totals.suppressed,
+        were(totals.suppressed),
+        totals.waiting,
+        were(totals.waiting),
     )];
     parts.extend(summary.courted.as_ref().map(courted));
     parts.push(divisions(summary));
@@ -238,8 +245,8 @@ mod tests {
         tally.dead_letter();
         let text = summary(&tally.summary(10_000), 4_000);
         for expected in [
-            "asked for 4 messages. 1 reached a sender, 1 were held back.",
-            "1 were still waiting for a better moment when the demo ended. 1 could not be read",
+            "asked for 4 messages. 1 reached a sender, 1 was held back.",
+            "1 was still waiting for a better moment when the demo ended. 1 could not be read: it is",
             "The 1 customers whom everybody courts would have got 3 messages each; 1 came through.",
             "25 %",
             "four-a-week",

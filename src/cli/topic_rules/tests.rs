@@ -175,7 +175,7 @@ fn new_topics_follow_the_partition_count_and_the_size_of_the_inputs_that_exist()
         cluster_id: None,
         broker_count: 1,
         topics,
-        rights: BTreeMap::new(),
+        ..Cluster::default()
     };
     let new = plan(&expected_topics(), &cluster, None, None).expect("a plan");
     assert!(new.iter().all(|topic| topic.name != "forbear.intents"));
