@@ -186,7 +186,7 @@ fn resolve(name: &str, value: String) -> Result<String, String> {
     let Some(path) = value.strip_prefix("file:") else {
         return Ok(value);
     };
-    match std::fs::read_to_string(path) {
+    match super::read_bounded(std::path::Path::new(path)) {
         Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
         Err(error) => Err(format!("kafka.client.\"{name}\": cannot read the file {path}: {error}")),
     }

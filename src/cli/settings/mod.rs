@@ -13,8 +13,10 @@ mod read;
 pub use client::ClientProperties;
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that `forbear.toml` says.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,10 +126,23 @@ impl fmt::Display for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
+/// The largest file that settings, or a secret of theirs, are read from.
+const FILE_BYTES: u64 = 1 << 20;
+
+/// Reads a small text file: one that never ends (a device) is no reason to fill the memory.
+fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)?.take(FILE_BYTES + 1).read_to_string(&mut text)?;
+    match read as u64 > FILE_BYTES {
+        true => Err(std::io::Error::other("it is larger than 1 MiB")),
+        false => Ok(text),
+    }
+}
+
 impl Settings {
     /// Reads a settings file and the environment of this process.
-    pub fn load(path: &std::path::Path) -> Result<Settings, SettingsError> {
-        let text = std::fs::read_to_string(path).map_err(|error| SettingsError {
+    pub fn load(path: &Path) -> Result<Settings, SettingsError> {
+        let text = read_bounded(path).map_err(|error| SettingsError {
             problems: vec![format!("cannot read the settings file {}: {error}", path.display())],
         })?;
         let environment =

@@ -233,6 +233,11 @@ fn a_secret_is_read_from_its_file_and_never_printed() {
         [("sasl.password".to_owned(), "correct horse".to_owned())]
     );
     assert!(!format!("{settings:?}").contains("correct horse"));
+    let found = problems("[kafka.client]\nsasl.password = \"file:/dev/zero\"");
+    assert!(
+        found[0].ends_with("cannot read the file /dev/zero: it is larger than 1 MiB"),
+        "{found:?}"
+    );
     let found = problems("[kafka.client]\nsasl.password = \"file:/nowhere/at/all\"");
     assert!(
         found[0].starts_with("kafka.client.\"sasl.password\": cannot read the file /nowhere/at/all"),
