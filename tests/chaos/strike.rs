@@ -1,6 +1,5 @@
 //! Faults, done: each says what shows that it hit.
 
-use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::files;
 use crate::fleet::{Baseline, Fleet, Trouble};
@@ -20,12 +19,10 @@ use std::time::{Duration, Instant};
 pub struct World<'a> {
     pub cluster: &'a Cluster,
     pub scene: Scene,
-    pub fleet: Fleet,
+    pub fleet: Fleet<'a>,
     pub random: ChaCha8Rng,
     /// The disk of the first instance, and the file that takes its space.
     pub disk: Option<(SmallDisk, PathBuf)>,
-    /// The clock of the first instance.
-    pub clock: Option<Clock>,
     /// What a rollout brings.
     pub next_policy: Known,
     /// Waits for a fault to hit are so many times as long: more in a round that is repeated.
@@ -91,7 +88,6 @@ impl World<'_> {
             Fault::Wire { api, harm, times } => self.harm(api, harm, times),
             Fault::State { instance, damage } => self.damage(instance, damage)?,
             Fault::FullDisk { time } => self.fill_disk(time),
-            Fault::Clock { step_s, time } => self.set_clock(step_s, time),
             Fault::Rollout => self.roll_out()?,
         };
         Ok(Strike {
@@ -330,20 +326,6 @@ impl World<'_> {
         }
         fs::remove_file(filler).expect("the filler is removed");
         now(hit, "it says that no space is left")
-    }
-
-    fn set_clock(&mut self, step_s: i64, time: Duration) -> Evidence {
-        let Some(clock) = &self.clock else {
-            return Evidence::Now(Hit::Impossible("libfaketime is not installed".to_owned()));
-        };
-        let process = &self.fleet.members[0].process;
-        let said = || process.log().matches("the wall clock was set").count();
-        let before = said();
-        clock.set(step_s);
-        let hit = within(LOOK * self.patience, || said() > before);
-        std::thread::sleep(time);
-        clock.set(0);
-        now(hit, "it says that its clock was set")
     }
 
     fn roll_out(&mut self) -> Result<Evidence, Trouble> {
