@@ -10,8 +10,6 @@
 mod audit_command;
 #[path = "auditor/mod.rs"]
 mod auditor;
-#[path = "chaos/clock.rs"]
-mod clock;
 #[path = "chaos/cluster.rs"]
 mod cluster;
 #[path = "chaos/files.rs"]
@@ -50,7 +48,7 @@ use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The rounds of every test run: both transaction protocols, lost ends of transactions, a kill, an instance that is frozen.
-const SHORT_RUN: &[u64] = &[46, 259, 204];
+const SHORT_RUN: &[u64] = &[156, 259, 204];
 
 /// A broker that forgot the markers of a transaction shows nothing: such a round is played so often at most.
 const ATTEMPTS: usize = 3;

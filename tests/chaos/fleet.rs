@@ -1,6 +1,6 @@
 //! The instances of a round, kept as an operator's supervisor keeps them, and the waits for them.
 
-use crate::harness::Launch;
+use crate::harness::{Broker, Launch};
 use crate::member::Member;
 use crate::scene::{Scene, all_run};
 use std::collections::BTreeMap;
@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How long the partitions may take to run again after a fault. The longest that is known to be in order is a transaction of
 /// an instance that stays away (10 s) behind a group that has to notice (6 s), with commits that wait 20 s.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long it is waited where Kafka has given up on the end of a transaction: it does not come back by itself.
+const PATIENCE_IN_VAIN: Duration = Duration::from_secs(20);
 
 /// What contract.md gives a clean end, and a little for a busy machine.
 const END_WITHIN: Duration = Duration::from_secs(11);
@@ -38,20 +41,22 @@ impl fmt::Display for Trouble {
 /// What each process had committed at a moment: transactions by process id.
 pub struct Baseline(BTreeMap<u32, f64>);
 
-pub struct Fleet {
+pub struct Fleet<'a> {
     pub members: Vec<Member>,
     /// An instance that starts without a cluster ends with 1 after 15 s; a supervisor starts it again.
     pub cluster_was_away: bool,
     /// How often that was.
     pub gave_up: usize,
+    broker: &'a Broker,
 }
 
-impl Fleet {
-    pub fn start(launches: impl IntoIterator<Item = Launch>) -> Self {
+impl<'a> Fleet<'a> {
+    pub fn start(broker: &'a Broker, launches: impl IntoIterator<Item = Launch>) -> Self {
         Self {
             members: launches.into_iter().map(|launch| Member::start(&launch)).collect(),
             cluster_was_away: false,
             gave_up: 0,
+            broker,
         }
     }
 
@@ -126,12 +131,14 @@ impl Fleet {
             if holds(self) {
                 return Ok(());
             }
-            if start.elapsed() > PATIENCE {
+            let waited = start.elapsed();
+            if waited > PATIENCE || waited > PATIENCE_IN_VAIN && self.broker.forgot_markers() {
                 let answers: Vec<String> = self.members.iter().map(readiness).collect();
-                let seconds = PATIENCE.as_secs();
+                let seconds = waited.as_secs();
                 return Err(Trouble::Stuck(format!("{what} in {seconds} s: {}", answers.join(" "))));
             }
-            std::thread::sleep(Duration::from_millis(50));
+            // Looks become rarer: a look into the logs of the brokers takes a while.
+            std::thread::sleep(Duration::from_millis(50) + waited / 50);
         }
     }
 

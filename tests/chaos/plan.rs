@@ -94,11 +94,6 @@ pub enum Fault {
     FullDisk {
         time: Duration,
     },
-    /// The wall clock of the first instance is set, and set back after a while.
-    Clock {
-        step_s: i64,
-        time: Duration,
-    },
     /// The instances are restarted one after the other, each with a new policy.
     Rollout,
 }
@@ -126,7 +121,6 @@ pub const NAMES: &[&str] = &[
     "tables flipped",
     "WAL flipped",
     "disk full",
-    "clock set",
     "policy rollout",
 ];
 
@@ -158,7 +152,6 @@ impl Fault {
                 Damage::Logs => "WAL flipped",
             },
             Self::FullDisk { .. } => "disk full",
-            Self::Clock { .. } => "clock set",
             Self::Rollout => "policy rollout",
         }
     }
@@ -197,7 +190,6 @@ impl fmt::Display for Fault {
             }
             Self::Cut { times } => write!(formatter, " x{times}"),
             Self::Outage { time } | Self::FullDisk { time } => write!(formatter, " {}ms", time.as_millis()),
-            Self::Clock { step_s, time } => write!(formatter, " {step_s:+}s for {}ms", time.as_millis()),
             Self::Wire { api, harm, times } => {
                 let how = match harm {
                     Harm::LoseAnswer => "lost".to_owned(),
@@ -296,11 +288,6 @@ const DRAWS: &[(u32, Draw)] = &[
     (5, |random, _| Fault::FullDisk {
         time: Duration::from_millis(random.random_range(500..3_000)),
     }),
-    (5, |random, _| Fault::Clock {
-        // More than is followed (5 s).
-        step_s: *[-3_600, -30, 8, 20, 86_400].choose(random).expect("one of them"),
-        time: Duration::from_millis(random.random_range(500..3_000)),
-    }),
     (6, |_, _| Fault::Rollout),
 ];
 
@@ -373,12 +360,6 @@ impl Plan {
     pub fn has_small_disk(&self) -> bool {
         let fills = |step: &Step| matches!(step.fault, Fault::FullDisk { .. });
         self.steps.iter().any(fills)
-    }
-
-    /// The first instance has a clock of its own.
-    pub fn has_clock(&self) -> bool {
-        let sets = |step: &Step| matches!(step.fault, Fault::Clock { .. });
-        self.steps.iter().any(sets)
     }
 
     /// One line that starts this round again.

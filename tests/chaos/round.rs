@@ -1,7 +1,6 @@
 //! One round: topics and instances of its own on a cluster that is shared, a load, the faults of the plan, rest, and the audit.
 
 use crate::audit_command;
-use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::fleet::{Fleet, Trouble};
 use crate::load::Load;
@@ -144,15 +143,14 @@ fn set_up<'a>(plan: &Plan, cluster: &'a Cluster, patience: u32) -> (World<'a>, R
             "processing.workers",
             i64::try_from(plan.workers).expect("a small number"),
         );
-    let mut launches: Vec<_> = (0..plan.instances).map(|number| scene.instance(number)).collect();
+    let launches: Vec<_> = (0..plan.instances).map(|number| scene.instance(number)).collect();
     let disk = plan.has_small_disk().then(|| SmallDisk::mount(&launches[0].state));
     let disk = disk.flatten().map(|disk| {
         let filler = disk.fill(DISK_LEFT_BYTES);
         (disk, filler)
     });
-    let clock = plan.has_clock().then(|| Clock::give_to(&mut launches[0])).flatten();
     let enough = Arc::new(AtomicBool::new(false));
-    let fleet = Fleet::start(launches);
+    let fleet = Fleet::start(&cluster.broker, launches);
     let load = scene.load("a", plan.seed).run_until(enough.clone(), plan.pause);
     let world = World {
         cluster,
@@ -160,7 +158,6 @@ fn set_up<'a>(plan: &Plan, cluster: &'a Cluster, patience: u32) -> (World<'a>, R
         fleet,
         random: ChaCha8Rng::seed_from_u64(plan.seed),
         disk,
-        clock,
         next_policy: second,
         patience,
     };

@@ -1,6 +1,5 @@
 //! Faults, done: each says what shows that it hit.
 
-use crate::clock::Clock;
 use crate::cluster::Cluster;
 use crate::files;
 use crate::fleet::{Baseline, Fleet, Trouble};
@@ -20,12 +19,10 @@ use std::time::{Duration, Instant};
 pub struct World<'a> {
     pub cluster: &'a Cluster,
     pub scene: Scene,
-    pub fleet: Fleet,
+    pub fleet: Fleet<'a>,
     pub random: ChaCha8Rng,
     /// The disk of the first instance, and the file that takes its space.
     pub disk: Option<(SmallDisk, PathBuf)>,
-    /// The clock of the first instance.
-    pub clock: Option<Clock>,
     /// What a rollout brings.
     pub next_policy: Known,
     /// Waits for a fault to hit are so many times as long: more in a round that is repeated.
@@ -84,14 +81,13 @@ impl World<'_> {
             Fault::Cut { times } => self.cut(times),
             Fault::Outage { time } => self.outage(time),
             Fault::Wire {
-                api: Api::END_TXN,
+                api: api @ (Api::END_TXN | Api::TXN_OFFSET_COMMIT),
                 harm: Harm::LateRequest(time),
                 times,
-            } => self.end_late(time, times),
+            } => self.come_late(api, time, times),
             Fault::Wire { api, harm, times } => self.harm(api, harm, times),
             Fault::State { instance, damage } => self.damage(instance, damage)?,
             Fault::FullDisk { time } => self.fill_disk(time),
-            Fault::Clock { step_s, time } => self.set_clock(step_s, time),
             Fault::Rollout => self.roll_out()?,
         };
         Ok(Strike {
@@ -232,15 +228,20 @@ impl World<'_> {
         now(done > 0, &format!("{done} of {times}"))
     }
 
-    /// A late request to end a transaction shows something only where it meets a later one that is open: what is written is
-    /// answered slowly meanwhile, so that there is one.
-    fn end_late(&mut self, time: Duration, times: u32) -> Evidence {
+    /// A late request to end a transaction, or to put positions into it, shows something only where it meets a later
+    /// transaction that is open: what is written is answered slowly meanwhile, so that there is one.
+    fn come_late(&mut self, api: Api, time: Duration, times: u32) -> Evidence {
         let orders = &self.cluster.orders;
         let (mut late, mut held) = (0, 0);
         for _ in 0..times {
-            orders.give(Order::new(Api::END_TXN, Harm::LateRequest(time), 1));
+            orders.give(Order::new(api, Harm::LateRequest(time), 1));
             within(LOOK * self.patience, || orders.done() == 1);
             late += orders.withdraw();
+            if api == Api::TXN_OFFSET_COMMIT {
+                // It was asked again; that transaction has to end before the late request can meet another one.
+                orders.give(Order::new(Api::END_TXN, Harm::DelayAnswer(Duration::ZERO), 1));
+                within(time, || orders.done() == 1);
+            }
             let slow = time + Duration::from_millis(500);
             orders.give(Order::new(Api::PRODUCE, Harm::DelayAnswer(slow), u32::MAX));
             std::thread::sleep(slow);
@@ -332,20 +333,6 @@ impl World<'_> {
         now(hit, "it says that no space is left")
     }
 
-    fn set_clock(&mut self, step_s: i64, time: Duration) -> Evidence {
-        let Some(clock) = &self.clock else {
-            return Evidence::Now(Hit::Impossible("libfaketime is not installed".to_owned()));
-        };
-        let process = &self.fleet.members[0].process;
-        let said = || process.log().matches("the wall clock was set").count();
-        let before = said();
-        clock.set(step_s);
-        let hit = within(LOOK * self.patience, || said() > before);
-        std::thread::sleep(time);
-        clock.set(0);
-        now(hit, "it says that its clock was set")
-    }
-
     fn roll_out(&mut self) -> Result<Evidence, Trouble> {
         let mut clean = true;
         for index in 0..self.fleet.members.len() {
@@ -381,6 +368,6 @@ fn within(time: Duration, mut holds: impl FnMut() -> bool) -> bool {
         if start.elapsed() > time {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
