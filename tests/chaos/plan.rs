@@ -356,6 +356,12 @@ impl Plan {
         }
     }
 
+    /// How long the client waits before it asks again: the default of Forbear in half of the rounds, in the others librdkafka's,
+    /// under which what is asked again, and what comes late then, is a matter of a tenth of a second.
+    pub fn backoff_ms(&self) -> u64 {
+        if self.seed.is_multiple_of(2) { 100 } else { 1_000 }
+    }
+
     /// The state of the first instance lies on a disk that can be filled.
     pub fn has_small_disk(&self) -> bool {
         let fills = |step: &Step| matches!(step.fault, Fault::FullDisk { .. });

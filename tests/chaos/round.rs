@@ -139,6 +139,7 @@ fn set_up<'a>(plan: &Plan, cluster: &'a Cluster, patience: u32) -> (World<'a>, R
         .launch
         .clone()
         .set("kafka.client.\"session.timeout.ms\"", SESSION_MS.to_string())
+        .set("kafka.client.\"retry.backoff.ms\"", plan.backoff_ms().to_string())
         .set(
             "processing.workers",
             i64::try_from(plan.workers).expect("a small number"),
