@@ -77,6 +77,8 @@
 //! |---|---|
 //! | kill -9, power loss | the next holder recovers: the transaction that was open is aborted; the store replays the tail |
 //! | a transactional call errs, times out or is unclear | new producer, every task of the worker recovers; the marker tells what was committed |
+//! | the end of a transaction takes so long that the client may have asked twice | it counts; the next transaction has a new producer, whose epoch bars a first request that comes late |
+//! | a right is missing on the cluster | nothing is judged and no record is blamed; tried again |
 //! | a transactional call never returns | the watchdog ends the process with 75 |
 //! | fenced (a second process of one name) | the older one exits with 75 |
 //! | revoked in the middle of a batch | cannot happen: rebalances are answered between batches; a lost assignment drops buffers and tasks |

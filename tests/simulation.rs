@@ -30,6 +30,8 @@ mod fleet;
 mod group;
 #[path = "simulation/log_tests.rs"]
 mod log_tests;
+#[path = "simulation/minimise.rs"]
+mod minimise;
 #[path = "simulation/partition.rs"]
 mod partition;
 #[path = "simulation/plain.rs"]
@@ -45,13 +47,18 @@ mod workload;
 
 use driver::Report;
 use fleet::Engine;
+use minimise::Reduction;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// A run of more seeds than this tells how far it has come.
+const PROGRESS_EVERY: u64 = 5_000;
+
 /// Runs seeds on all cores until one fails. What it answers: everything that was seen, and what is wrong with the first
 /// seed that failed.
 fn run_seeds<E: Engine>(engine: impl Fn() -> E + Sync, first: u64, count: u64) -> (Report, Option<(u64, Vec<String>)>) {
+    let reduction = Reduction::from_environment();
     let next = AtomicU64::new(first);
     let sum: Mutex<(Report, BTreeMap<u64, Vec<String>>)> = Mutex::default();
     let work = || {
@@ -60,7 +67,10 @@ fn run_seeds<E: Engine>(engine: impl Fn() -> E + Sync, first: u64, count: u64) -
             if seed >= first + count || !sum.lock().map_or(true, |sum| sum.1.is_empty()) {
                 return;
             }
-            let outcome = driver::run(engine(), seed);
+            if count > PROGRESS_EVERY && seed.is_multiple_of(PROGRESS_EVERY) {
+                println!("seed {seed} of {first} to {}", first + count - 1);
+            }
+            let outcome = driver::run(engine(), seed, &reduction);
             let Ok(mut sum) = sum.lock() else { return };
             match outcome {
                 Ok(report) => {
@@ -92,9 +102,13 @@ fn seeds(usual: u64) -> (u64, u64) {
     }
 }
 
-/// One line that runs the seed again, and what is wrong.
-fn demand_clean(failure: Option<(u64, Vec<String>)>) {
+/// One line that runs the seed again, and what is wrong. With `FORBEAR_SIM_MINIMISE=1` first one more line, that runs as little of
+/// the seed as was found to fail.
+fn demand_clean<E: Engine>(engine: impl Fn() -> E, failure: Option<(u64, Vec<String>)>) {
     if let Some((seed, wrong)) = failure {
+        if std::env::var_os("FORBEAR_SIM_MINIMISE").is_some() {
+            println!("{}", smallest(engine, seed));
+        }
         panic!(
             "FORBEAR_SIM_SEED={seed} cargo test --test simulation -- --nocapture: {}",
             wrong.join("; ")
@@ -102,11 +116,22 @@ fn demand_clean(failure: Option<(u64, Vec<String>)>) {
     }
 }
 
+/// One line that runs as little of a seed as was found to fail, and what is wrong there.
+fn smallest<E: Engine>(engine: impl Fn() -> E, seed: u64) -> String {
+    let steps = driver::plan_of(seed).steps;
+    let least = minimise::minimise(steps, |reduction| driver::run(engine(), seed, reduction).is_err());
+    let wrong = driver::run(engine(), seed, &least).err().unwrap_or_default();
+    format!(
+        "{least}FORBEAR_SIM_SEED={seed} cargo test --test simulation -- --nocapture: {}",
+        wrong.join("; ")
+    )
+}
+
 #[test]
 fn a_worker_that_keeps_the_protocol_loses_and_repeats_nothing() {
     let (first, count) = seeds(500);
     let (report, failure) = run_seeds(|| plain::Plain(plain::Flaw::None), first, count);
-    demand_clean(failure);
+    demand_clean(|| plain::Plain(plain::Flaw::None), failure);
     for mishap in [
         "crash",
         "stall",
@@ -141,6 +166,23 @@ fn a_worker_that_breaks_the_protocol_is_found() {
 }
 
 #[test]
+fn a_seed_that_fails_is_made_small_and_still_fails() {
+    let flawed = || plain::Plain(plain::Flaw::CommitsNoOffsets);
+    let (_, failure) = run_seeds(flawed, 0, 3000);
+    let (seed, _) = failure.expect("a seed that fails");
+    let line = smallest(flawed, seed);
+    println!("{line}");
+    let said = |name: &str| line.split(' ').find_map(|word| word.strip_prefix(name));
+    let steps: usize = said("FORBEAR_SIM_STEPS=")
+        .and_then(|text| text.parse().ok())
+        .expect("steps");
+    assert!(steps < driver::plan_of(seed).steps, "{line}");
+    let without = said("FORBEAR_SIM_WITHOUT=").map_or(0, |names| names.split(',').count());
+    assert!(without > 20, "{line}");
+    assert!(line.split(": ").nth(1).is_some_and(|wrong| !wrong.is_empty()), "{line}");
+}
+
+#[test]
 fn the_engine_keeps_every_promise_under_every_seed() {
     let (first, count) = seeds(2000);
     if count == 1 {
@@ -153,5 +195,5 @@ fn the_engine_keeps_every_promise_under_every_seed() {
     }
     let (report, failure) = run_seeds(|| engine::Forbear, first, count);
     println!("seeds {first} to {}: {report:#?}", first + count - 1);
-    demand_clean(failure);
+    demand_clean(|| engine::Forbear, failure);
 }

@@ -7,6 +7,7 @@ use super::command;
 use super::faults::Chances;
 use super::fleet::{Engine, Fleet, ProcessClock, STATE_TOPIC, State};
 use super::group::Group;
+use super::minimise::Reduction;
 use super::plan::Plan;
 use super::policies::{self, Known};
 use super::workload::{Append, Workload};
@@ -37,10 +38,16 @@ pub struct Report {
     pub mishaps: BTreeMap<&'static str, u64>,
 }
 
-/// Runs one seed to the end. An error is one sentence for each thing that is wrong.
-pub fn run<E: Engine>(engine: E, seed: u64) -> Result<Report, Vec<String>> {
+/// What a seed decides at the start.
+pub fn plan_of(seed: u64) -> Plan {
+    Plan::draw(&mut ChaCha8Rng::seed_from_u64(seed))
+}
+
+/// Runs one seed to the end, without what the reduction takes away. An error is one sentence for each thing that is wrong.
+pub fn run<E: Engine>(engine: E, seed: u64, reduction: &Reduction) -> Result<Report, Vec<String>> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut plan = Plan::draw(&mut random);
+    reduction.reduce(&mut plan);
     if E::ONLY_THE_PROTOCOL {
         plan.keep_to_the_protocol();
     }
