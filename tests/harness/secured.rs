@@ -73,7 +73,8 @@ impl SecuredBroker {
 
     /// The same port under a name that is not in the broker's certificate.
     pub fn sasl_bootstrap_by_another_name(&self) -> String {
-        self.sasl_port.address().replace("127.0.0.1", "localhost")
+        // Read as the same address, and no name needs to be known to the machine (a bare one knows no localhost).
+        self.sasl_port.address().replace("127.0.0.1", "127.1")
     }
 
     /// `bootstrap.servers` of the port that asks for a certificate.
