@@ -7,7 +7,7 @@
 //! looks at the group now and then, and where the same partitions are missing for long, one member leaves and joins anew,
 //! which makes the group hand everything out again.
 
-use crate::intake::answers::{CALL_TIMEOUT, transient};
+use crate::intake::answers::transient;
 use crate::intake::client::KafkaSettings;
 use crate::intake::source::{Inputs, SourceError};
 use crate::message::Name;
@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 const UNOWNED_AFTER: Duration = Duration::from_secs(20);
 /// How long each member has to do something about it before the next one does.
 const TURN: Duration = Duration::from_secs(20);
+
+/// Longest wait for an answer: whoever ends the process waits for it, too.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// A member as the coordinator describes it: its id (`<group.instance.id>-<uuid>`), and its assignment in the bytes of the
 /// consumer protocol.
@@ -94,7 +97,10 @@ impl MembershipProbe {
 
     /// The members of the group while it stands still, ordered.
     fn members(&self) -> Option<Vec<Described>> {
-        let groups = self.client.fetch_group_list(Some(&self.group_id), CALL_TIMEOUT).ok()?;
+        let groups = self
+            .client
+            .fetch_group_list(Some(&self.group_id), ANSWERED_WITHIN)
+            .ok()?;
         let group = groups.groups().iter().find(|group| group.name() == self.group_id)?;
         if group.state() != "Stable" {
             return None;

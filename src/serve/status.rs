@@ -76,7 +76,7 @@ pub struct Readiness {
     pub ready: bool,
     /// In one word: `starting`, `standby`, `ready` or `not ready`.
     pub status: &'static str,
-    /// Which right is missing on the cluster.
+    /// What the cluster does not allow: which right is missing, or which setting it refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Label of the policy that judges.

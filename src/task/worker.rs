@@ -472,6 +472,8 @@ impl<L: Log, S: Stores, C: Clock> Worker<L, S, C> {
         self.group = None;
         self.awaits_assignment = true;
         self.status.set_standby(self.settings.index, false);
+        // A new client finds out by itself what it may not read; it would never say that what another found is over.
+        self.allow(Forbidden::Reading);
         // Its predecessor has left. Where the leave did not get through, this one takes its seat, no new round begins, and
         // whoever asked for this will ask again.
         self.source = self.log.source()?;
